@@ -1,0 +1,332 @@
+//! A whole configuration, its versions and its changes.
+
+use crate::{
+    Backend, Certificate, Endpoints, Filter, Gateway, Key, Kind, Listener, Rule, TlsBinding,
+};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// One resource, as it travels.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Resource {
+    /// The content; always present in a valid message.
+    #[prost(oneof = "ResourceKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub kind: Option<ResourceKind>,
+}
+
+/// The content of a resource.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum ResourceKind {
+    /// See [`Gateway`].
+    #[prost(message, tag = "1")]
+    Gateway(Gateway),
+    /// See [`Certificate`].
+    #[prost(message, tag = "2")]
+    Certificate(Certificate),
+    /// See [`Listener`].
+    #[prost(message, tag = "3")]
+    Listener(Listener),
+    /// See [`Filter`].
+    #[prost(message, tag = "4")]
+    Filter(Filter),
+    /// See [`TlsBinding`].
+    #[prost(message, tag = "5")]
+    TlsBinding(TlsBinding),
+    /// See [`Backend`].
+    #[prost(message, tag = "6")]
+    Backend(Backend),
+    /// See [`Endpoints`].
+    #[prost(message, tag = "7")]
+    Endpoints(Endpoints),
+    /// See [`Rule`].
+    #[prost(message, tag = "8")]
+    Rule(Rule),
+}
+
+impl ResourceKind {
+    /// The key under which the resource is kept.
+    pub fn key(&self) -> Key {
+        match self {
+            ResourceKind::Gateway(r) => Key::new(Kind::Gateway, &r.name),
+            ResourceKind::Certificate(r) => Key::new(Kind::Certificate, &r.name),
+            ResourceKind::Listener(r) => {
+                Key::new(Kind::Listener, format!("{}/{}", r.gateway, r.section))
+            }
+            ResourceKind::Filter(r) => Key::new(Kind::Filter, &r.name),
+            ResourceKind::TlsBinding(r) => {
+                Key::new(Kind::TlsBinding, format!("{}|{}", r.listener, r.hostname))
+            }
+            ResourceKind::Backend(r) => Key::new(Kind::Backend, &r.name),
+            ResourceKind::Endpoints(r) => Key::new(Kind::Endpoints, &r.backend),
+            ResourceKind::Rule(r) => Key::new(Kind::Rule, format!("{}/{}", r.route, r.id)),
+        }
+    }
+}
+
+/// A hash of a resource's content: the first 16 bytes of SHA-256 over its canonical encoding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub [u8; 16]);
+
+impl Version {
+    /// The version of a content.
+    pub fn of(kind: &ResourceKind) -> Self {
+        Self::of_bytes(&Resource { kind: Some(kind.clone()) }.encode_to_vec())
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        let mut version = [0; 16];
+        version.copy_from_slice(&digest[..16]);
+        Self(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A resource with its key and version. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Versioned {
+    /// What it is.
+    pub key: Key,
+    /// Hash of the content.
+    pub version: Version,
+    /// The content.
+    pub content: Arc<ResourceKind>,
+}
+
+impl From<ResourceKind> for Versioned {
+    fn from(content: ResourceKind) -> Self {
+        Self { key: content.key(), version: Version::of(&content), content: Arc::new(content) }
+    }
+}
+
+/// The change from one state to another. Upserts are sorted parents first, removals children first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delta {
+    /// New or changed resources.
+    pub upserts: Vec<Versioned>,
+    /// Resources that are gone.
+    pub removals: Vec<Key>,
+}
+
+impl Delta {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.upserts.is_empty() && self.removals.is_empty()
+    }
+}
+
+/// Why a delta does not fit a state. Nothing of it was applied.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ApplyError {
+    /// A resource points up to a parent that does not exist.
+    #[error("{child} refers to {parent}, which does not exist")]
+    MissingParent {
+        /// Who refers.
+        child: Key,
+        /// What is missing.
+        parent: Key,
+    },
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    resources: BTreeMap<Key, Versioned>,
+}
+
+impl State {
+    /// Puts a resource in, in place of one with the same key.
+    pub fn insert(&mut self, content: ResourceKind) {
+        let resource = Versioned::from(content);
+        self.resources.insert(resource.key.clone(), resource);
+    }
+
+    /// All resources, parents first.
+    pub fn iter(&self) -> impl Iterator<Item = &Versioned> {
+        self.resources.values()
+    }
+
+    /// One resource.
+    pub fn get(&self, key: &Key) -> Option<&Versioned> {
+        self.resources.get(key)
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// A hash over all keys and versions: equal states have equal versions on every replica.
+    pub fn version(&self) -> Version {
+        let mut bytes = Vec::with_capacity(self.resources.len() * 64);
+        for (key, resource) in &self.resources {
+            bytes.extend_from_slice(&key.encode_length_delimited_to_vec());
+            bytes.extend_from_slice(&resource.version.0);
+        }
+        Version::of_bytes(&bytes)
+    }
+
+    /// What leads from `self` to `next`.
+    pub fn diff(&self, next: &State) -> Delta {
+        let upserts = next
+            .resources
+            .values()
+            .filter(|r| self.resources.get(&r.key).is_none_or(|old| old.version != r.version))
+            .cloned()
+            .collect();
+        let removals = self
+            .resources
+            .keys()
+            .rev()
+            .filter(|k| !next.resources.contains_key(*k))
+            .cloned()
+            .collect();
+        Delta { upserts, removals }
+    }
+
+    /// Applies a delta as a whole.
+    ///
+    /// # Errors
+    /// [`ApplyError::MissingParent`] where the result would hold a resource whose parent is missing;
+    /// `self` is then unchanged.
+    pub fn apply(&mut self, delta: &Delta) -> Result<(), ApplyError> {
+        let mut next = self.resources.clone();
+        for key in &delta.removals {
+            next.remove(key);
+        }
+        for resource in &delta.upserts {
+            next.insert(resource.key.clone(), resource.clone());
+        }
+        let next = State { resources: next };
+        next.check_parents()?;
+        *self = next;
+        Ok(())
+    }
+
+    fn check_parents(&self) -> Result<(), ApplyError> {
+        for resource in self.resources.values() {
+            for parent in parents(&resource.content) {
+                if !self.resources.contains_key(&parent) {
+                    return Err(ApplyError::MissingParent { child: resource.key.clone(), parent });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<ResourceKind> for State {
+    fn from_iter<T: IntoIterator<Item = ResourceKind>>(iter: T) -> Self {
+        let mut state = State::default();
+        iter.into_iter().for_each(|r| state.insert(r));
+        state
+    }
+}
+
+/// The resources that one refers to.
+fn parents(content: &ResourceKind) -> Vec<Key> {
+    use crate::StepAction;
+    fn policies(steps: &[crate::Step]) -> impl Iterator<Item = Key> + '_ {
+        steps.iter().filter_map(|s| match &s.action {
+            Some(StepAction::Policy(name)) => Some(Key::new(Kind::Filter, name)),
+            _ => None,
+        })
+    }
+    match content {
+        ResourceKind::Gateway(_)
+        | ResourceKind::Certificate(_)
+        | ResourceKind::Filter(_)
+        | ResourceKind::Backend(_) => Vec::new(),
+        ResourceKind::Listener(r) => std::iter::once(Key::new(Kind::Gateway, &r.gateway))
+            .chain(r.certificates.iter().map(|c| Key::new(Kind::Certificate, c)))
+            .collect(),
+        ResourceKind::TlsBinding(r) => std::iter::once(Key::new(Kind::Listener, &r.listener))
+            .chain(r.filters.iter().map(|f| Key::new(Kind::Filter, f)))
+            .collect(),
+        ResourceKind::Endpoints(r) => vec![Key::new(Kind::Backend, &r.backend)],
+        ResourceKind::Rule(r) => {
+            let mut keys: Vec<Key> =
+                r.attachments.iter().map(|a| Key::new(Kind::Listener, &a.listener)).collect();
+            keys.extend(policies(&r.filters));
+            keys.extend(r.tls_filters.iter().map(|f| Key::new(Kind::Filter, f)));
+            for choice in &r.backends {
+                keys.extend(policies(&choice.filters));
+                if choice.failure.is_none() {
+                    keys.push(Key::new(Kind::Backend, &choice.backend));
+                }
+            }
+            keys
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(name: &str) -> ResourceKind {
+        ResourceKind::Backend(Backend { name: name.into(), protocol: 0 })
+    }
+
+    fn endpoints(name: &str, port: u32) -> ResourceKind {
+        ResourceKind::Endpoints(Endpoints {
+            backend: name.into(),
+            endpoints: vec![crate::Endpoint { host: "10.0.0.1".into(), port }],
+        })
+    }
+
+    #[test]
+    fn a_diff_applied_to_the_old_state_gives_the_new_one() {
+        let old: State =
+            [backend("a:80"), endpoints("a:80", 1), backend("b:80")].into_iter().collect();
+        let new: State =
+            [backend("a:80"), endpoints("a:80", 2), backend("c:80")].into_iter().collect();
+        let delta = old.diff(&new);
+        assert_eq!(delta.upserts.len(), 2, "only what changed travels");
+        assert_eq!(delta.removals, vec![Key::new(Kind::Backend, "b:80")]);
+        let mut applied = old.clone();
+        applied.apply(&delta).expect("the delta fits");
+        assert_eq!(applied, new);
+        assert_eq!(applied.version(), new.version());
+        assert!(new.diff(&applied).is_empty());
+    }
+
+    #[test]
+    fn a_delta_that_leaves_an_orphan_is_refused_as_a_whole() {
+        let mut state: State = [backend("a:80"), endpoints("a:80", 1)].into_iter().collect();
+        let before = state.clone();
+        let delta = Delta {
+            upserts: vec![Versioned::from(backend("b:80"))],
+            removals: vec![Key::new(Kind::Backend, "a:80")],
+        };
+        let error = state.apply(&delta).expect_err("endpoints a:80 would be an orphan");
+        assert_eq!(
+            error.to_string(),
+            "endpoints a:80 refers to backend a:80, which does not exist"
+        );
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn a_version_depends_on_content_alone() {
+        assert_eq!(Version::of(&backend("a:80")), Version::of(&backend("a:80")));
+        assert_ne!(Version::of(&endpoints("a:80", 1)), Version::of(&endpoints("a:80", 2)));
+    }
+}

@@ -1,0 +1,2 @@
+//! The penstock command: standalone gateway, checks, filter tools.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs policies that are WASM components: plans, instances, limits.

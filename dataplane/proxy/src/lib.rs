@@ -1,0 +1,1 @@
+//! The node proxy: TLS, routing, filters and upstream connections, one thread per core.

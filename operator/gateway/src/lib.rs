@@ -1,0 +1,1 @@
+//! Pure translation: Gateway API resources to node configuration and statuses.

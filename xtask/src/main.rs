@@ -1,0 +1,2 @@
+//! Generated files, filters and test tools.
+fn main() {}
