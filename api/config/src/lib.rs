@@ -15,6 +15,7 @@ mod backend;
 mod filter;
 mod key;
 mod listener;
+mod precedence;
 mod rule;
 mod state;
 
@@ -25,6 +26,7 @@ pub use listener::{
     Certificate, ClientValidation, Gateway, Limits, Listener, ListenerProtocol, TlsBinding,
     TlsProfile, TlsVersion, ValidationMode,
 };
+pub use precedence::{HostPrecedence, Precedence};
 pub use rule::{
     Attachment, BackendChoice, Failure, Header, HeaderEdit, HttpMatch, PathEdit, PathMatch,
     Redirect, Rewrite, Rule, Step, StepAction, ValueMatch, ValueTest,
