@@ -1,1 +1,25 @@
 //! What users write: Gateway API v1.6.1 kinds and Penstock's own custom resources.
+//!
+//! An object arrives as a JSON value, from a file or from the API server.
+//! [`validate::validate`] says what an API server would refuse, [`validate::default`] fills in
+//! what it would fill in, and [`Object::from_json`] turns the value into a typed kind.
+//! Nothing here does I/O or reads a clock.
+
+pub mod conditions;
+pub mod duration;
+pub mod gateway_api;
+pub mod gateway_config;
+pub mod object;
+pub mod quantity;
+pub mod wasm_filter;
+
+mod schema_rules;
+
+pub use gateway_config::GatewayConfig;
+pub use object::{KINDS, Kind, Object, ObjectError, ObjectId};
+pub use wasm_filter::WasmFilter;
+
+/// API group of Penstock's own kinds.
+pub const GROUP: &str = "penstock.dev";
+/// API version of Penstock's own kinds.
+pub const VERSION: &str = "v1alpha1";
