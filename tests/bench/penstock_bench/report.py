@@ -1,0 +1,90 @@
+"""The tables of docs/benchmarks.md. Each measurement owns a section; one that was not run keeps the
+section of an earlier run."""
+
+import pathlib
+import re
+
+TITLES = {
+    "http": "CPU for each request",
+    "tls": "TLS handshakes",
+    "memory": "Resident memory",
+    "instructions": "Instructions for each request",
+    "workers": "Upstream reuse and skew of load",
+    "micro": "Single operations",
+}
+COMMANDS = {name: f"make bench BENCH={name}" for name in TITLES}
+
+
+def markdown(results: dict) -> str:
+    """All sections that were measured."""
+    return "\n".join(_section(name, rows) for name, rows in results.items())
+
+
+def write(path: pathlib.Path, results: dict) -> None:
+    """Replaces the measured sections between their markers."""
+    text = path.read_text()
+    for name, rows in results.items():
+        marker = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, found = re.subn(marker, lambda m: m[1] + _section(name, rows) + m[2], text, flags=re.S)
+        if not found:
+            raise SystemExit(f"{path} has no section <!-- {name} -->")
+    path.write_text(text)
+
+
+def _section(name: str, rows: list[dict]) -> str:
+    body = TABLES[name](rows)
+    return f"## {TITLES[name]}\n`{COMMANDS[name]}`\n\n{body}\n"
+
+
+def _table(head: list[str], lines: list[list]) -> str:
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    out += ["| " + " | ".join(str(c) for c in line) + " |" for line in lines]
+    return "\n".join(out)
+
+
+def _http(rows):
+    lines = []
+    for row in rows:
+        group = {r["proxy"]: r["us"] for r in rows
+                 if (r["protocol"], r["task"]) == (row["protocol"], row["task"])}
+        base = {r["proxy"]: r["us"] for r in rows
+                if r["protocol"] == row["protocol"] and r["task"] == "plain"}
+        added = row["us"] - base[row["proxy"]] if row["proxy"] in base else None
+        ratios = [f"{row['us'] / group[p]:.2f}" if p in group else "–"
+                  for p in ("nginx", "haproxy", "envoy")]
+        lines.append([row["protocol"], row["task"], row["proxy"], f"{row['us']:.2f}", *ratios,
+                      "" if added is None else f"{added:+.2f}", row["requests"]])
+    return _table(["protocol", "task", "proxy", "µs CPU", "x nginx", "x HAProxy", "x Envoy",
+                   "added to plain, µs", "requests in the best round"], lines)
+
+
+def _tls(rows):
+    nginx = next((r["us"] for r in rows if r["proxy"] == "nginx"), None)
+    return _table(["proxy", "µs CPU for a handshake", "x nginx"],
+                  [[r["proxy"], f"{r['us']:.0f}", f"{r['us'] / nginx:.2f}" if nginx else "–"]
+                   for r in rows])
+
+
+def _memory(rows):
+    return _table(["proxy", "idle, MiB", "each idle pair, KiB"],
+                  [[r["proxy"], f"{r['idle_mib']:.1f}", f"{r['pair_kib']:.1f}"] for r in rows])
+
+
+def _instructions(rows):
+    return _table(["task", "instructions"], [[r["task"], f"{r['instructions']:.0f}"] for r in rows])
+
+
+def _workers(rows):
+    return _table(["workers", "protocol", "client connections", "reused upstream connections",
+                   "busiest worker over the mean"],
+                  [[r["workers"], r["protocol"], r["connections"], f"{r['reuse']:.2%}",
+                    f"{r['skew']:.2f}"] for r in rows])
+
+
+def _micro(rows):
+    return _table(["program", "operation", "ns"],
+                  [[r["program"], r["operation"], f"{r['ns']:.1f}"] for r in rows])
+
+
+TABLES = {"http": _http, "tls": _tls, "memory": _memory, "instructions": _instructions,
+          "workers": _workers, "micro": _micro}
