@@ -10,7 +10,7 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: raw-copy LISTEN_PORT UPSTREAM_PORT"));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(listen, upstream))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(listen, upstream))
 }
 
 async fn serve(listen: u16, upstream: u16) -> io::Result<()> {
@@ -18,7 +18,7 @@ async fn serve(listen: u16, upstream: u16) -> io::Result<()> {
     loop {
         let (mut client, _) = listener.accept().await?;
         client.set_nodelay(true)?;
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await?;
             server.set_nodelay(true)?;
             tokio::io::copy_bidirectional(&mut client, &mut server).await
