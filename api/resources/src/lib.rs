@@ -19,7 +19,15 @@ pub use gateway_config::GatewayConfig;
 pub use object::{KINDS, Kind, Object, ObjectError, ObjectId};
 pub use wasm_filter::WasmFilter;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
 /// API group of Penstock's own kinds.
 pub const GROUP: &str = "penstock.dev";
 /// API version of Penstock's own kinds.
 pub const VERSION: &str = "v1alpha1";
+
+/// The definitions of Penstock's own kinds, for the API server and for [`validate`].
+pub fn definitions() -> [CustomResourceDefinition; 2] {
+    [WasmFilter::crd(), GatewayConfig::crd()]
+}
