@@ -1,3 +1,3 @@
 //! The node proxy: TLS, routing, filters and upstream connections, one thread per core.
 
-pub mod tls;
+pub mod routing;
