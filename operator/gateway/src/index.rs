@@ -1,0 +1,211 @@
+//! Everything that is known: objects, and what was found out about modules.
+
+use crate::{FilterFacts, Name};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use penstock_resources::gateway_api::{
+    BUNDLE_VERSION, Gateway, GatewayClass, HttpRoute, ReferenceGrant,
+};
+use penstock_resources::{GatewayConfig, Kind, Object, ObjectId, WasmFilter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// In which surroundings objects are translated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `penstock run`: all Gateways share the ports of one machine, a Service of type ExternalName
+    /// is served, and nobody else looks after the objects, so that references to a Gateway or
+    /// GatewayClass that does not exist are reported.
+    #[default]
+    Standalone,
+    /// The operator: each Gateway has addresses of its own, other controllers are at work.
+    Cluster,
+}
+
+/// What the translation cannot read from objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The surroundings.
+    pub mode: Mode,
+    /// The time in seconds since 1970, against which certificates are checked; `None`: validity
+    /// periods are not looked at.
+    pub now: Option<i64>,
+    /// Release of the Gateway API whose schemas are in force (`v1.6.1`), as the annotation
+    /// `gateway.networking.k8s.io/bundle-version` of the CRDs says; `None` where it is missing.
+    pub bundle_version: Option<String>,
+    /// Addresses at which the gateways are reached.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            now: None,
+            bundle_version: Some(BUNDLE_VERSION.to_owned()),
+            addresses: Vec::new(),
+        }
+    }
+}
+
+/// Everything that is known. Equal content gives equal translations, in whatever order it came.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    settings: Settings,
+    pub(crate) classes: BTreeMap<String, Box<GatewayClass>>,
+    pub(crate) gateways: BTreeMap<Name, Box<Gateway>>,
+    pub(crate) routes: BTreeMap<Name, Box<HttpRoute>>,
+    pub(crate) grants: BTreeMap<Name, Box<ReferenceGrant>>,
+    pub(crate) services: BTreeMap<Name, Box<Service>>,
+    pub(crate) slices: BTreeMap<Name, Box<EndpointSlice>>,
+    pub(crate) secrets: BTreeMap<Name, Box<Secret>>,
+    pub(crate) config_maps: BTreeMap<Name, Box<ConfigMap>>,
+    pub(crate) namespaces: BTreeMap<String, Box<Namespace>>,
+    pub(crate) filters: BTreeMap<Name, Box<WasmFilter>>,
+    pub(crate) configs: BTreeMap<Name, Box<GatewayConfig>>,
+    slices_of: BTreeMap<Name, BTreeSet<Name>>,
+    facts: BTreeMap<Name, FilterFacts>,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The settings, to change them.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Takes in an object, new or changed. Says whether anything changed.
+    ///
+    /// A `WasmFilter` with another `spec` loses the facts that were known about it: apply it first,
+    /// then set its facts.
+    pub fn apply(&mut self, object: Object) -> bool {
+        let id = object.id();
+        let name = Name::new(id.namespace, id.name);
+        match object {
+            Object::GatewayClass(o) => put(&mut self.classes, name.name, o),
+            Object::Gateway(o) => put(&mut self.gateways, name, o),
+            Object::HttpRoute(o) => put(&mut self.routes, name, o),
+            Object::ReferenceGrant(o) => put(&mut self.grants, name, o),
+            Object::Service(o) => put(&mut self.services, name, o),
+            Object::EndpointSlice(o) => {
+                self.unlink_slice(&name);
+                if let Some(service) = service_of(&o, &name) {
+                    self.slices_of.entry(service).or_default().insert(name.clone());
+                }
+                put(&mut self.slices, name, o)
+            }
+            Object::Secret(o) => put(&mut self.secrets, name, o),
+            Object::ConfigMap(o) => put(&mut self.config_maps, name, o),
+            Object::Namespace(o) => put(&mut self.namespaces, name.name, o),
+            Object::WasmFilter(o) => {
+                if self.filters.get(&name).is_some_and(|old| old.spec != o.spec) {
+                    self.facts.remove(&name);
+                }
+                put(&mut self.filters, name, o)
+            }
+            Object::GatewayConfig(o) => put(&mut self.configs, name, o),
+        }
+    }
+
+    /// Takes out an object. Says whether it was there.
+    pub fn remove(&mut self, id: &ObjectId) -> bool {
+        let name = Name::new(&id.namespace, &id.name);
+        match id.kind {
+            Kind::GatewayClass => self.classes.remove(&name.name).is_some(),
+            Kind::Gateway => self.gateways.remove(&name).is_some(),
+            Kind::HttpRoute => self.routes.remove(&name).is_some(),
+            Kind::ReferenceGrant => self.grants.remove(&name).is_some(),
+            Kind::Service => self.services.remove(&name).is_some(),
+            Kind::EndpointSlice => {
+                self.unlink_slice(&name);
+                self.slices.remove(&name).is_some()
+            }
+            Kind::Secret => self.secrets.remove(&name).is_some(),
+            Kind::ConfigMap => self.config_maps.remove(&name).is_some(),
+            Kind::Namespace => self.namespaces.remove(&name.name).is_some(),
+            Kind::WasmFilter => {
+                self.facts.remove(&name);
+                self.filters.remove(&name).is_some()
+            }
+            Kind::GatewayConfig => self.configs.remove(&name).is_some(),
+        }
+    }
+
+    /// Says what was found out about a `WasmFilter`, by its `namespace/name`. Says whether anything
+    /// changed; facts about a filter that the index does not hold are dropped.
+    pub fn set_filter_facts(&mut self, namespace_name: &str, facts: FilterFacts) -> bool {
+        let Some((namespace, name)) = namespace_name.split_once('/') else { return false };
+        let name = Name::new(namespace, name);
+        if !self.filters.contains_key(&name) || self.facts.get(&name) == Some(&facts) {
+            return false;
+        }
+        self.facts.insert(name, facts);
+        true
+    }
+
+    /// All `WasmFilter`s.
+    pub fn filters(&self) -> impl Iterator<Item = &WasmFilter> {
+        self.filters.values().map(Box::as_ref)
+    }
+
+    /// A ConfigMap, where a module may be.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&ConfigMap> {
+        self.config_maps.get(&Name::new(namespace, name)).map(Box::as_ref)
+    }
+
+    /// What is known about a filter.
+    pub(crate) fn facts(&self, filter: &Name) -> Option<&FilterFacts> {
+        self.facts.get(filter)
+    }
+
+    /// The ReferenceGrants of a namespace.
+    pub(crate) fn grants_in<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a ReferenceGrant> {
+        self.grants
+            .range(Name::new(namespace, "")..)
+            .take_while(move |(name, _)| name.namespace == namespace)
+            .map(|(_, grant)| grant.as_ref())
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn slices_of(&self, service: &Name) -> impl Iterator<Item = &EndpointSlice> {
+        let names = self.slices_of.get(service).into_iter().flatten();
+        names.filter_map(|name| self.slices.get(name)).map(Box::as_ref)
+    }
+
+    fn unlink_slice(&mut self, slice: &Name) {
+        let Some(old) = self.slices.get(slice) else { return };
+        let Some(service) = service_of(old, slice) else { return };
+        if let Some(names) = self.slices_of.get_mut(&service) {
+            names.remove(slice);
+            if names.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+    }
+}
+
+fn put<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Box<T>>, key: K, object: Box<T>) -> bool {
+    let changed = map.get(&key) != Some(&object);
+    map.insert(key, object);
+    changed
+}
+
+fn service_of(slice: &EndpointSlice, name: &Name) -> Option<Name> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(Name::new(&name.namespace, service))
+}

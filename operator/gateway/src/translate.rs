@@ -1,0 +1,166 @@
+//! From the index to configuration and statuses.
+
+use crate::endpoints;
+use crate::gateway::{self, GatewayView};
+use crate::gateway_class::Classes;
+use crate::http_route::{self, RouteView};
+use crate::status::{Link, Statuses};
+use crate::tls_policy::{self, ListenerPolicies};
+use crate::wasm_filter::Filters;
+use crate::{Index, Name};
+use penstock_config::{
+    self as config, Key, Kind, ResourceKind, Rule, State, Step, StepAction, TlsBinding,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an index comes to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Translation {
+    /// What nodes are told.
+    pub state: State,
+    /// What users are told, as far as objects tell.
+    pub statuses: Statuses,
+}
+
+/// Translates everything that is known. A filter or a backend is in the state when something that
+/// is served uses it.
+pub fn translate(index: &Index) -> Translation {
+    let classes = Classes::new(index);
+    let filters = Filters::new(index);
+    let policies = ListenerPolicies::new(index, &filters);
+    let mut gateways = gateway::translate(index, &classes, &policies);
+    let mut routes = http_route::translate(index, &filters, &mut gateways);
+    let bindings = tls_policy::bind(&mut routes, &gateways);
+
+    let mut out = Output { index, filters: &filters, translation: Translation::default() };
+    gateways.values().for_each(|gateway| out.gateway(gateway));
+    bindings.into_iter().for_each(|binding| out.binding(binding, &gateways, &routes));
+    routes.iter().for_each(|route| out.route(route));
+
+    let mut translation = out.translation;
+    let statuses = &mut translation.statuses;
+    statuses.gateway_classes = classes.statuses(index);
+    statuses.gateways = by_name(gateways.values(), |g| (g.name.clone(), g.status()));
+    statuses.http_routes = by_name(&routes, |r| (r.name.clone(), r.status()));
+    let used = translation.state.iter().filter(|r| r.key.kind() == Kind::Filter);
+    let used: BTreeSet<String> = used.map(|r| r.key.name.clone()).collect();
+    statuses.wasm_filters = filters.statuses(index, &policies, &used);
+    translation
+}
+
+fn by_name<T, S>(
+    views: impl IntoIterator<Item = T>,
+    status: impl Fn(T) -> (Name, S),
+) -> BTreeMap<Name, S> {
+    views.into_iter().map(status).collect()
+}
+
+/// Collects resources, and for each of them whose status speaks of it.
+struct Output<'a> {
+    index: &'a Index,
+    filters: &'a Filters,
+    translation: Translation,
+}
+
+impl Output<'_> {
+    fn put(&mut self, resource: ResourceKind, link: Link) {
+        self.link(resource.key(), link);
+        self.translation.state.insert(resource);
+    }
+
+    fn link(&mut self, key: Key, link: Link) {
+        self.translation.statuses.link(key, link);
+    }
+
+    fn gateway(&mut self, view: &GatewayView<'_>) {
+        let Some(resource) = view.resource.clone().filter(|_| view.is_served()) else { return };
+        self.put(ResourceKind::Gateway(resource), Link::Gateway(view.name.clone()));
+        for listener in view.listeners.iter().filter(|listener| listener.served) {
+            let link = Link::Listener(view.name.clone(), listener.spec.name.clone());
+            for certificate in &listener.certificates {
+                let resource = ResourceKind::Certificate(certificate.resource.clone());
+                self.put(resource, link.clone());
+            }
+            let resource = listener.resource(&view.name);
+            self.put(ResourceKind::Listener(resource), link);
+        }
+    }
+
+    fn binding(
+        &mut self,
+        binding: TlsBinding,
+        gateways: &BTreeMap<Name, GatewayView<'_>>,
+        routes: &[RouteView<'_>],
+    ) {
+        let key = ResourceKind::TlsBinding(binding.clone()).key();
+        for gateway in gateways.values() {
+            let listeners = gateway.listeners.iter().filter(|l| l.key == binding.listener);
+            for listener in listeners.filter(|l| !l.policies.is_empty()) {
+                let link = Link::Listener(gateway.name.clone(), listener.spec.name.clone());
+                listener.policies.iter().for_each(|filter| self.filter(filter, &link));
+                self.link(key.clone(), link);
+            }
+        }
+        let bound_by = |route: &&RouteView<'_>| {
+            let rules = route.rules.iter().filter_map(|view| view.rule.as_ref());
+            let mut rules = rules.filter(|rule| !rule.tls_filters.is_empty());
+            rules.any(|rule| {
+                rule.attachments.iter().any(|attachment| {
+                    attachment.listener == binding.listener
+                        && attachment.hostnames.contains(&binding.hostname)
+                })
+            })
+        };
+        for route in routes.iter().filter(bound_by) {
+            for parent in route.parents_at(|listener| listener == binding.listener) {
+                let link = Link::Route(route.name.clone(), parent);
+                binding.filters.iter().for_each(|filter| self.filter(filter, &link));
+                self.link(key.clone(), link);
+            }
+        }
+        self.translation.state.insert(ResourceKind::TlsBinding(binding));
+    }
+
+    fn route(&mut self, view: &RouteView<'_>) {
+        for rule_view in &view.rules {
+            let Some(rule) = &rule_view.rule else { continue };
+            if rule.attachments.is_empty() {
+                continue;
+            }
+            let listeners: BTreeSet<&str> =
+                rule.attachments.iter().map(|a| a.listener.as_str()).collect();
+            for parent in view.parents_at(|listener| listeners.contains(listener)) {
+                let link = Link::Route(view.name.clone(), parent);
+                policies(rule).for_each(|filter| self.filter(filter, &link));
+                self.put(ResourceKind::Rule(rule.clone()), link);
+            }
+            for backend in &rule_view.backends {
+                let resource =
+                    config::Backend { name: backend.key(), protocol: backend.protocol as i32 };
+                let endpoints = endpoints::translate(self.index, backend);
+                self.translation.state.insert(ResourceKind::Backend(resource));
+                self.translation.state.insert(ResourceKind::Endpoints(endpoints));
+            }
+        }
+    }
+
+    /// A filter that something uses.
+    fn filter(&mut self, key: &str, user: &Link) {
+        let Some((namespace, name)) = key.split_once('/') else { return };
+        let name = Name::new(namespace, name);
+        if let Some(Ok(filter)) = self.filters.get(&name) {
+            self.put(ResourceKind::Filter(filter.clone()), Link::Filter(name));
+            self.link(Key::new(Kind::Filter, key), user.clone());
+        }
+    }
+}
+
+/// The keys of all filters that a rule uses.
+fn policies(rule: &Rule) -> impl Iterator<Item = &str> {
+    let steps = rule.filters.iter().chain(rule.backends.iter().flat_map(|b| &b.filters));
+    let steps = steps.filter_map(|step: &Step| match &step.action {
+        Some(StepAction::Policy(filter)) => Some(filter.as_str()),
+        _ => None,
+    });
+    steps.chain(rule.tls_filters.iter().map(String::as_str))
+}

@@ -1,0 +1,206 @@
+//! WasmFilter: policies, from what users wrote and what was found out about their modules.
+
+use crate::condition::{Conditions, Problem, Truth};
+use crate::tls_policy::ListenerPolicies;
+use crate::{FilterFacts, Index, Name};
+use penstock_config::{self as config, PolicyKind};
+use penstock_resources::conditions::{reasons, types};
+use penstock_resources::wasm_filter::{
+    Grant, OnFailure, OpaqueValues, PlanStatus, WasmFilter, WasmFilterStatus,
+};
+use penstock_resources::{GROUP, Kind};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All filters, each with what nodes are told or why it cannot be served.
+pub(crate) struct Filters {
+    filters: BTreeMap<Name, Result<config::Filter, Problem>>,
+}
+
+impl Filters {
+    pub(crate) fn new(index: &Index) -> Self {
+        let filters = index
+            .filters
+            .iter()
+            .map(|(name, filter)| (name.clone(), translate(index, name, filter)))
+            .collect();
+        Self { filters }
+    }
+
+    /// A filter by name.
+    pub(crate) fn get(&self, name: &Name) -> Option<&Result<config::Filter, Problem>> {
+        self.filters.get(name)
+    }
+
+    /// The filter that an `ExtensionRef` of a route in `namespace` leads to.
+    ///
+    /// # Errors
+    /// `InvalidKind`, or `InvalidFilter` when there is no such filter or it cannot be served, or
+    /// `Pending` while nothing is known about it.
+    pub(crate) fn resolve(
+        &self,
+        namespace: &str,
+        group: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<&config::Filter, Problem> {
+        if group != GROUP || kind != Kind::WasmFilter.name() {
+            return Err(Problem::new(
+                reasons::INVALID_KIND,
+                format!(
+                    "extensionRef names {kind} of group `{group}`; only WasmFilter of group \
+                     {GROUP} is served"
+                ),
+            ));
+        }
+        let name = Name::new(namespace, name);
+        match self.filters.get(&name) {
+            None => Err(Problem::new(
+                reasons::INVALID_FILTER,
+                format!("WasmFilter {name} does not exist"),
+            )),
+            Some(Ok(filter)) => Ok(filter),
+            Some(Err(problem)) => {
+                let pending = problem.reason == reasons::PENDING;
+                let reason = if pending { reasons::PENDING } else { reasons::INVALID_FILTER };
+                let message = format!("WasmFilter {name}: {}", problem.message);
+                Err(Problem::new(reason, message))
+            }
+        }
+    }
+
+    /// The statuses of all filters. `used`: those that nodes are told of.
+    pub(crate) fn statuses(
+        &self,
+        index: &Index,
+        policies: &ListenerPolicies,
+        used: &BTreeSet<String>,
+    ) -> BTreeMap<Name, WasmFilterStatus> {
+        let status = |(name, filter): (&Name, &Box<WasmFilter>)| {
+            let outcome = self.filters.get(name)?;
+            let is_used = used.contains(&name.to_string());
+            Some((name.clone(), status(index, name, filter, outcome, policies, is_used)))
+        };
+        index.filters.iter().filter_map(status).collect()
+    }
+}
+
+fn translate(index: &Index, name: &Name, filter: &WasmFilter) -> Result<config::Filter, Problem> {
+    let spec = &filter.spec;
+    let invalid = |message: String| Problem::new(reasons::INVALID, message);
+    let memory_bytes =
+        spec.memory_bytes().map_err(|e| invalid(format!("spec.limits.memory: {e}")))?;
+    let deadline = spec.deadline().map_err(|e| invalid(format!("spec.limits.deadline: {e}")))?;
+    let (digest, kind) = match index.facts(name) {
+        Some(FilterFacts::Ready { digest, kind, .. }) => (digest, *kind),
+        Some(FilterFacts::Failed { reason, message }) => {
+            return Err(Problem::new(reason.as_str(), message.clone()));
+        }
+        None => {
+            return Err(Problem::new(reasons::PENDING, "the module has not been looked at yet"));
+        }
+    };
+    let mut grants: Vec<String> =
+        spec.grants.iter().copied().map(Grant::name).map(String::from).collect();
+    grants.sort();
+    grants.dedup();
+    let config_json = sorted(spec.config.as_ref().unwrap_or(&Value::Null)).to_string();
+    Ok(config::Filter {
+        name: name.to_string(),
+        kind: kind as i32,
+        module: digest.clone(),
+        config_json,
+        generation: filter.metadata.generation.and_then(|g| u64::try_from(g).ok()).unwrap_or(0),
+        grants,
+        memory_bytes,
+        deadline_us: u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX),
+        max_invocations: spec.limits.max_invocations.unwrap_or(0),
+        on_failure: match spec.on_failure {
+            OnFailure::Closed => config::OnFailure::Closed,
+            OnFailure::Open => config::OnFailure::Open,
+        } as i32,
+        opaque_values: match spec.opaque_values {
+            OpaqueValues::Reject => config::OpaqueValues::Reject,
+            OpaqueValues::Lossy => config::OpaqueValues::Lossy,
+        } as i32,
+    })
+}
+
+/// The same value with the keys of all objects in order: its text is then the same on every
+/// replica, whatever order the keys arrived in.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        Value::Object(map) => {
+            let by_key: BTreeMap<_, _> = map.iter().collect();
+            Value::Object(by_key.into_iter().map(|(k, v)| (k.clone(), sorted(v))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn status(
+    index: &Index,
+    name: &Name,
+    filter: &WasmFilter,
+    outcome: &Result<config::Filter, Problem>,
+    policies: &ListenerPolicies,
+    used: bool,
+) -> WasmFilterStatus {
+    let mut conditions = Conditions::new(&filter.metadata);
+    let facts = index.facts(name);
+    let unresolved =
+        matches!(facts, Some(FilterFacts::Failed { reason, .. }) if reason.is_unresolved());
+    let pending = outcome.as_ref().is_err_and(|p| p.reason == reasons::PENDING);
+    let target = policies.refused(name);
+    let own = outcome.as_ref().err().filter(|_| !unresolved && !pending);
+    match own.cloned().or_else(|| Problem::join(target)) {
+        Some(problem) => {
+            conditions.add(types::ACCEPTED, Truth::False, problem.reason, problem.message);
+        }
+        None if pending || unresolved => {
+            let message = "the module is not known";
+            conditions.add(types::ACCEPTED, Truth::Unknown, reasons::PENDING, message);
+        }
+        None => {
+            let message = "the module takes the configuration";
+            conditions.add(types::ACCEPTED, Truth::True, reasons::ACCEPTED, message);
+        }
+    }
+    match outcome {
+        Err(problem) if unresolved => {
+            let message = problem.message.clone();
+            conditions.add(types::RESOLVED_REFS, Truth::False, problem.reason, message);
+        }
+        Err(problem) if pending => {
+            let message = problem.message.clone();
+            conditions.add(types::RESOLVED_REFS, Truth::Unknown, reasons::PENDING, message);
+        }
+        _ => {
+            let message = "the module is there";
+            conditions.add(types::RESOLVED_REFS, Truth::True, reasons::RESOLVED_REFS, message);
+        }
+    }
+    let (reason, message) = match outcome {
+        Err(problem) => (reasons::INVALID, problem.message.as_str()),
+        Ok(_) if used => (reasons::PENDING, "waiting for the proxies to confirm"),
+        Ok(_) => (reasons::PENDING, "no route or listener that is served uses the filter"),
+    };
+    conditions.add(types::PROGRAMMED, Truth::False, reason, message);
+    let mut status = WasmFilterStatus { conditions: conditions.finish(), ..Default::default() };
+    if let Some(FilterFacts::Ready { digest, kind, summary }) = facts {
+        status.digest = Some(digest.clone());
+        status.kind = Some(kind.name().to_owned());
+        status.plan = Some(PlanStatus {
+            reads: summary.reads.clone(),
+            writes: summary.writes.clone(),
+            tier: Some(summary.tier.clone()).filter(|tier| !tier.is_empty()),
+        });
+    }
+    status
+}
+
+/// Whether a filter is a TLS policy.
+pub(crate) fn is_tls(filter: &config::Filter) -> bool {
+    filter.kind() == PolicyKind::Tls
+}
