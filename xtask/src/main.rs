@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod filters;
 mod generate;
 
 /// Tasks of this repository, run as `cargo xtask TASK`.
@@ -16,10 +17,28 @@ struct Cli {
 enum Task {
     /// Write CRDs, field reference and schemas from their sources
     Generate(generate::GenerateArgs),
+    /// Build every policy of filters/ and examples/filters/ as a component into filters/dist/
+    Filters(filters::FiltersArgs),
+    /// Install a tool that tests need and print its path
+    Tools {
+        /// Which one
+        tool: Tool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Tool {
+    /// Reads, checks and prints components and WIT
+    WasmTools,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Generate(args) => generate::run(&args),
+        Task::Filters(args) => filters::run(&args),
+        Task::Tools { tool: Tool::WasmTools } => {
+            println!("{}", xtask_components::wasm_tools()?.display());
+            Ok(())
+        }
     }
 }
