@@ -11,12 +11,14 @@ pub mod gateway_api;
 pub mod gateway_config;
 pub mod object;
 pub mod quantity;
+pub mod validate;
 pub mod wasm_filter;
 
 mod schema_rules;
 
 pub use gateway_config::GatewayConfig;
 pub use object::{KINDS, Kind, Object, ObjectError, ObjectId};
+pub use validate::Violation;
 pub use wasm_filter::WasmFilter;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
-use crate::{GatewayConfig, WasmFilter};
+use crate::{GatewayConfig, WasmFilter, validate};
 
 /// The kinds that Penstock reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,15 +208,17 @@ impl fmt::Display for ObjectId {
 }
 
 impl Object {
-    /// A typed object from a JSON value, by its `apiVersion` and `kind`.
+    /// A typed object from a JSON value, by its `apiVersion` and `kind`, with the defaults that an
+    /// API server fills in.
     ///
-    /// Only the form that the types need is checked; [`crate::validate`] says everything that an
-    /// API server would refuse.
+    /// Only the form that the types need is checked; [`validate::validate`] says everything that
+    /// an API server would refuse.
     ///
     /// # Errors
     /// When the kind is not read by Penstock or a field has the wrong form.
-    pub fn from_json(value: Value) -> Result<Object, ObjectError> {
+    pub fn from_json(mut value: Value) -> Result<Object, ObjectError> {
         let kind = Kind::of(&value)?;
+        validate::default(&mut value);
         Ok(match kind {
             Kind::GatewayClass => Object::GatewayClass(typed(kind, value)?),
             Kind::Gateway => Object::Gateway(typed(kind, value)?),

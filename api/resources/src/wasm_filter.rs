@@ -149,8 +149,8 @@ pub struct HttpSource {
     #[schemars(
         length(min = 1, max = 2048),
         extend("x-kubernetes-validations" = rules(&[(
-            "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",
-            "url must be an absolute http or https address",
+            "self.matches('^https?://[^/?#@ ]+(/[^# ]*)?$')",
+            "url must be an absolute http or https address, without user name and fragment",
         )]))
     )]
     pub url: String,
