@@ -31,3 +31,4 @@ pub use index::{Index, Mode, Settings};
 pub use name::Name;
 pub use status::{Confirmation, Statuses};
 pub use translate::{Translation, translate};
+pub use wasm_filter::filter_resource;

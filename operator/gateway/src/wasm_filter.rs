@@ -86,11 +86,6 @@ impl Filters {
 }
 
 fn translate(index: &Index, name: &Name, filter: &WasmFilter) -> Result<config::Filter, Problem> {
-    let spec = &filter.spec;
-    let invalid = |message: String| Problem::new(reasons::INVALID, message);
-    let memory_bytes =
-        spec.memory_bytes().map_err(|e| invalid(format!("spec.limits.memory: {e}")))?;
-    let deadline = spec.deadline().map_err(|e| invalid(format!("spec.limits.deadline: {e}")))?;
     let (digest, kind) = match index.facts(name) {
         Some(FilterFacts::Ready { digest, kind, .. }) => (digest, *kind),
         Some(FilterFacts::Failed { reason, message }) => {
@@ -100,17 +95,34 @@ fn translate(index: &Index, name: &Name, filter: &WasmFilter) -> Result<config::
             return Err(Problem::new(reasons::PENDING, "the module has not been looked at yet"));
         }
     };
+    filter_resource(filter, digest, kind).map_err(|message| Problem::new(reasons::INVALID, message))
+}
+
+/// What nodes are told of a filter whose module has this digest (`sha256:` and 64 hexadecimal
+/// digits) and kind. Who looks at modules has the host check exactly this.
+///
+/// # Errors
+/// When a limit is no quantity or no duration: the field, cause and remedy.
+pub fn filter_resource(
+    filter: &WasmFilter,
+    digest: &str,
+    kind: PolicyKind,
+) -> Result<config::Filter, String> {
+    let (spec, metadata) = (&filter.spec, &filter.metadata);
+    let memory_bytes = spec.memory_bytes().map_err(|e| format!("spec.limits.memory: {e}"))?;
+    let deadline = spec.deadline().map_err(|e| format!("spec.limits.deadline: {e}"))?;
     let mut grants: Vec<String> =
         spec.grants.iter().copied().map(Grant::name).map(String::from).collect();
     grants.sort();
     grants.dedup();
     let config_json = sorted(spec.config.as_ref().unwrap_or(&Value::Null)).to_string();
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
     Ok(config::Filter {
-        name: name.to_string(),
+        name: Name::new(namespace, metadata.name.as_deref().unwrap_or_default()).to_string(),
         kind: kind as i32,
-        module: digest.clone(),
+        module: digest.to_owned(),
         config_json,
-        generation: filter.metadata.generation.and_then(|g| u64::try_from(g).ok()).unwrap_or(0),
+        generation: metadata.generation.and_then(|g| u64::try_from(g).ok()).unwrap_or(0),
         grants,
         memory_bytes,
         deadline_us: u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX),
