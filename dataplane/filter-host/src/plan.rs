@@ -165,7 +165,7 @@ pub(crate) fn is_forbidden(name: &HeaderName) -> bool {
     is_forbidden_name(name.as_str())
 }
 
-fn is_forbidden_name(name: &str) -> bool {
+pub(crate) fn is_forbidden_name(name: &str) -> bool {
     name.starts_with(':') || FORBIDDEN.contains(&name)
 }
 
