@@ -1,0 +1,168 @@
+//! What is accepted can be read.
+
+use penstock_resources::validate::{default, validate};
+use penstock_resources::{KINDS, Kind, Object, definitions};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Map, Value, json};
+
+/// Texts of which some fit each pattern.
+const TEXTS: [&str; 22] = [
+    "",
+    "a",
+    "A",
+    "web",
+    "example.com",
+    "*.example.com",
+    "/",
+    "/cart",
+    "//",
+    "5ms",
+    "1h30m",
+    "16Mi",
+    "80",
+    "192.0.2.1",
+    "2001:db8::1",
+    "eA==",
+    "HTTP",
+    "Gateway",
+    "penstock.dev/c",
+    "True",
+    "2026-01-31T12:00:00Z",
+    "X-A",
+];
+
+/// A value that mostly follows `schema`: each choice is made by the next number of `dice`.
+struct Sampler<'a> {
+    dice: &'a [u16],
+    next: usize,
+}
+
+impl Sampler<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        self.next += 1;
+        usize::from(self.dice[self.next % self.dice.len()]) % bound.max(1)
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn value(&mut self, schema: &Value, depth: usize) -> Value {
+        if self.one_in(200) {
+            return [json!(null), json!(1), json!("x"), json!([]), json!({})][self.below(5)]
+                .clone();
+        }
+        if let Some(values) = schema["enum"].as_array() {
+            return values[self.below(values.len())].clone();
+        }
+        match schema["type"].as_str() {
+            Some("object") => self.object(schema, depth),
+            Some("array") => {
+                let least = schema["minItems"].as_u64().unwrap_or(0) as usize;
+                let items = least + if depth > 6 { 0 } else { self.below(3) };
+                (0..items).map(|_| self.value(&schema["items"], depth + 1)).collect()
+            }
+            Some("integer") => {
+                let least = schema["minimum"].as_f64().unwrap_or(0.0) as i64;
+                json!(least + [0, 1, 80, 200, 70_000][self.below(5)])
+            }
+            Some("boolean") => json!(self.one_in(2)),
+            Some("string") => self.text(schema),
+            _ => json!({"free": [null, 1.5, {"form": true}]}),
+        }
+    }
+
+    fn text(&mut self, schema: &Value) -> Value {
+        let pattern = schema["pattern"].as_str().and_then(|text| regex::Regex::new(text).ok());
+        let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX) as usize;
+        let least = schema["minLength"].as_u64().unwrap_or(0) as usize;
+        let fitting: Vec<_> = TEXTS
+            .iter()
+            .filter(|text| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text)))
+            .filter(|text| (least..=most).contains(&text.len()))
+            .collect();
+        if fitting.is_empty() || self.one_in(100) {
+            return json!(TEXTS[self.below(TEXTS.len())]);
+        }
+        json!(fitting[self.below(fitting.len())])
+    }
+
+    fn object(&mut self, schema: &Value, depth: usize) -> Value {
+        let mut fields = Map::new();
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let must = required.iter().any(|r| r == name);
+            if (must && !self.one_in(200)) || (!must && self.one_in(4 + depth)) {
+                fields.insert(name.clone(), self.value(field, depth + 1));
+            }
+        }
+        if schema["additionalProperties"].is_object() && self.one_in(2) {
+            let key = TEXTS[self.below(TEXTS.len())].to_owned();
+            fields.insert(key, self.value(&schema["additionalProperties"], depth + 1));
+        }
+        if let Some(branches) = schema["oneOf"].as_array()
+            && let Some(name) = branches[self.below(branches.len())]["required"][0].as_str()
+        {
+            fields.retain(|field, _| !schema["properties"][field].is_object());
+            fields.insert(name.to_owned(), self.value(&schema["properties"][name], depth + 1));
+        }
+        if self.one_in(300) {
+            fields.insert("surprise".to_owned(), json!(1));
+        }
+        Value::Object(fields)
+    }
+}
+
+/// The schemas as they are published: the release's, and the definitions'.
+fn schema(kind: Kind) -> Value {
+    let release = |text: &str| serde_json::from_str(text).unwrap();
+    match kind {
+        Kind::GatewayClass => release(include_str!("../../src/validate/schemas/GatewayClass.json")),
+        Kind::Gateway => release(include_str!("../../src/validate/schemas/Gateway.json")),
+        Kind::HttpRoute => release(include_str!("../../src/validate/schemas/HTTPRoute.json")),
+        Kind::ReferenceGrant => {
+            release(include_str!("../../src/validate/schemas/ReferenceGrant.json"))
+        }
+        _ => {
+            let all = definitions().map(|crd| serde_json::to_value(crd).unwrap());
+            let crd = all.iter().find(|crd| crd["spec"]["names"]["kind"] == kind.name()).unwrap();
+            crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+        }
+    }
+}
+
+#[test]
+fn what_is_accepted_is_read_and_stays_accepted_with_its_defaults() {
+    let kinds = KINDS
+        .into_iter()
+        .filter(|kind| !kind.group().is_empty() && kind.group() != "discovery.k8s.io");
+    for kind in kinds {
+        let schema = schema(kind);
+        let accepted = std::cell::Cell::new(0);
+        let dice = proptest::collection::vec(any::<u16>(), 400);
+        let mut runner =
+            TestRunner::new(Config { cases: 1500, failure_persistence: None, ..Config::default() });
+        runner
+            .run(&dice, |dice| {
+                let mut value = Sampler { dice: &dice, next: 0 }.value(&schema, 0);
+                if !value.is_object() {
+                    return Ok(());
+                }
+                value["apiVersion"] = json!(kind.api_version());
+                value["kind"] = json!(kind.name());
+                value["metadata"] = json!({"name": "a"});
+                if validate(&value).is_empty() {
+                    accepted.set(accepted.get() + 1);
+                    let read = Object::from_json(value.clone());
+                    prop_assert!(read.is_ok(), "{value}: {}", read.unwrap_err());
+                    let mut filled = value;
+                    default(&mut filled);
+                    prop_assert_eq!(validate(&filled), vec![], "{}", filled);
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert!(accepted.get() >= 30, "{kind}: only {} samples were accepted", accepted.get());
+    }
+}
