@@ -74,7 +74,8 @@ where
         Ok(start) => start,
         Err(error) => {
             let reject = of_error(&error, true);
-            return Err(Box::new(Failed { reject, io: acceptor.take_io(), last: Vec::new() }));
+            let last = reject.alert.map(plain).unwrap_or_default();
+            return Err(Box::new(Failed { reject, io: acceptor.take_io(), last }));
         }
     };
     let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
@@ -228,7 +229,8 @@ fn conclude(
     }
 }
 
-/// What an error of the TLS library means. It has sent its alert itself.
+/// What an error of the TLS library means. It has sent its alert itself, unless the first record is
+/// of another kind: that one is left to the caller.
 fn of_error(error: &io::Error, before_hello: bool) -> TlsReject {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let (reason, alert) = match inner {
@@ -243,6 +245,9 @@ fn of_error(error: &io::Error, before_hello: bool) -> TlsReject {
             (RejectReason::Incompatible, None)
         }
         Some(Error::AlertReceived(_)) => (RejectReason::ClientAlert, None),
+        Some(Error::InappropriateMessage { .. }) if before_hello => {
+            (RejectReason::NotTls, Some(AlertDescription::UnexpectedMessage))
+        }
         Some(_) if before_hello => (RejectReason::NotTls, None),
         Some(_) => (RejectReason::Protocol, None),
     };

@@ -1,0 +1,9 @@
+//! TLS of a port, by real clients over real sockets.
+
+mod client_auth;
+mod hostile;
+mod names;
+mod policies;
+mod resumption;
+mod rig;
+mod rotation;
