@@ -38,6 +38,7 @@
 pub mod bindings;
 mod capabilities;
 pub mod clock;
+mod condition;
 mod config;
 mod decision;
 mod header;
@@ -53,6 +54,7 @@ pub mod template;
 pub mod tls;
 pub mod trace;
 
+pub use condition::{Condition, Guard, shared_conditions};
 pub use config::{About, Problem, Problems, from_json};
 pub use decision::{Decision, Edit, Edits, Fault, Field, IntoDecision, Response};
 pub use decision::{append, remove, respond, set, set_attribute};

@@ -99,6 +99,11 @@ impl Stage {
     pub fn guards(&self) -> &[Predicate] {
         &self.when
     }
+
+    /// The changes that need no call.
+    pub fn constant_edits(&self) -> Option<&[Edit]> {
+        self.constant.as_deref()
+    }
 }
 
 impl From<Stage> for WitStage {
