@@ -221,22 +221,52 @@ async fn decision_7_a_session_is_not_resumed_beyond_the_clients_certificate() {
     brief.not_after = end.into();
     let brief = authority.sign(&brief);
     let policies = Policies::none();
-    let clients = BOTH.map(|versions| Client::new(&authority, versions, Some(&brief)));
-    for client in &clients {
+    let clients =
+        BOTH.map(|versions| [(); 2].map(|()| Client::careless(&authority, versions, &brief)));
+    for (client, _) in clients.iter().flatten() {
         assert_eq!(kind(&port, &policies, client, "example.org").await, HandshakeKind::Full);
         assert_eq!(kind(&port, &policies, client, "example.org").await, HandshakeKind::Resumed);
     }
-    tokio::time::sleep(end.elapsed().err().map_or(Duration::ZERO, |left| left.duration())).await;
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    for client in &clients {
-        let (_, alert) = refused(&port, &policies, client, "example.org").await;
+    let left = end.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    tokio::time::sleep(left + Duration::from_millis(1200)).await;
+    for [(same, _), (renewed, certificate)] in &clients {
+        let (_, alert) = refused(&port, &policies, same, "example.org").await;
         assert_eq!(alert, AlertDescription::CertificateExpired);
-        let renewed = client.renewed(&authority.client("someone"));
-        assert_eq!(
-            kind(&port, &policies, &renewed, "example.org").await,
-            HandshakeKind::Full,
-            "a renewed certificate is asked for, not refused for the old one's sake"
-        );
+        // It offers its old session too; that must not stand in the way of the new certificate.
+        certificate.change(Some(&authority.client("renewed")));
+        let (session, seen) = served(&port, &policies, renewed, "example.org").await;
+        assert_eq!(seen.kind, HandshakeKind::Full);
+        let san = session.client_cert.and_then(|cert| cert.san);
+        assert_eq!(san.as_deref(), Some("dns:renewed"));
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_name_lends_nobody_its_certificate() {
+    let authority = Authority::new();
+    let mut world = World::simple(&authority);
+    let anchors = authority.pem();
+    let validation = Some((ValidationMode::AllowInsecureFallback, anchors.as_str()));
+    world.listener("https", "", &["infra/cert"], validation);
+    let port = world.port(None);
+    let someone = authority.client("someone");
+    let stranger = Authority::new().client("stranger");
+    let policies = Policies::none();
+    for versions in BOTH {
+        for next in [None, Some(&stranger)] {
+            for (sni, kind, named) in [
+                ("a.example.org", HandshakeKind::Resumed, true),
+                ("b.example.org", HandshakeKind::Full, false),
+            ] {
+                let (client, certificate) = Client::careless(&authority, versions, &someone);
+                let (session, _) = served(&port, &policies, &client, "a.example.org").await;
+                assert!(session.client_cert.is_some());
+                certificate.change(next);
+                let (session, seen) = served(&port, &policies, &client, sni).await;
+                assert_eq!(seen.kind, kind, "{sni}");
+                assert_eq!(session.client_cert.is_some(), named, "{sni}");
+            }
+        }
     }
 }
 
@@ -266,7 +296,11 @@ async fn early_data_is_off() {
     let mut config = Client::config(&authority, TLS13, None);
     config.enable_early_data = true;
     let client = Client(Arc::new(config));
-    served(&port, &Policies::none(), &client, "example.org").await;
+    assert_eq!(kind(&port, &Policies::none(), &client, "example.org").await, HandshakeKind::Full);
+    assert_eq!(
+        kind(&port, &Policies::none(), &client, "example.org").await,
+        HandshakeKind::Resumed
+    );
     let mut next = rustls::ClientConnection::new(client.0.clone(), server_name("example.org"))
         .expect("a client");
     assert!(next.early_data().is_none(), "no ticket permits it");

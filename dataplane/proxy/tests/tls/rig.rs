@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use penstock_config::{
@@ -18,11 +18,15 @@ use penstock_filter_host::{
 };
 use penstock_proxy::tls::{TlsPolicies, TlsPort, TlsReject, TlsSession, accept};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::client::Resumption;
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore,
-    SupportedProtocolVersion,
+    AlertDescription, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -106,6 +110,7 @@ pub(crate) fn params(names: &[&str]) -> CertificateParams {
 impl Identity {
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         use rustls::pki_types::pem::PemObject;
+        use rustls::sign::CertifiedKey;
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("a key")
     }
 }
@@ -387,36 +392,88 @@ impl Client {
         config
     }
 
-    /// The same client with its sessions, but another certificate.
-    pub(crate) fn renewed(&self, identity: &Identity) -> Self {
-        let mut config = (*self.0).clone();
-        config.client_auth_cert_resolver = Arc::new(Always::new(identity, identity.key()));
-        Self(Arc::new(config))
+    /// A client that can change its certificate and keeps its sessions, also beyond their names.
+    pub(crate) fn careless(
+        authority: &Authority,
+        versions: &[&'static SupportedProtocolVersion],
+        identity: &Identity,
+    ) -> (Self, Arc<Always>) {
+        let resolver = Arc::new(Always::new(identity, identity.key()));
+        let mut config = Self::config(authority, versions, None);
+        config.client_auth_cert_resolver = resolver.clone();
+        config.resumption = Resumption::store(Arc::new(OneDrawer::default()));
+        (Self(Arc::new(config)), resolver)
     }
 }
 
 /// Shows a certificate whatever the server hints at: a client that does not care what is trusted.
 #[derive(Debug)]
-pub(crate) struct Always(Arc<rustls::sign::CertifiedKey>);
+pub(crate) struct Always(Mutex<Option<Arc<CertifiedKey>>>);
 
 impl Always {
     pub(crate) fn new(identity: &Identity, key: PrivateKeyDer<'static>) -> Self {
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a key");
-        Self(Arc::new(rustls::sign::CertifiedKey::new(identity.chain.clone(), key)))
+        Self(Mutex::new(Some(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))))
+    }
+
+    /// Shows another certificate from now on, or none.
+    pub(crate) fn change(&self, identity: Option<&Identity>) {
+        let next = identity.and_then(|identity| Self::new(identity, identity.key()).current());
+        *self.0.lock().expect("no panic") = next;
+    }
+
+    fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.lock().expect("no panic").clone()
     }
 }
 
-impl rustls::client::ResolvesClientCert for Always {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[rustls::SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(self.0.clone())
+impl ResolvesClientCert for Always {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.current()
     }
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+/// Keeps sessions without regard to the name they are for.
+#[derive(Debug)]
+struct OneDrawer(ClientSessionMemoryCache);
+
+impl Default for OneDrawer {
+    fn default() -> Self {
+        Self(ClientSessionMemoryCache::new(32))
+    }
+}
+
+impl ClientSessionStore for OneDrawer {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(name, group);
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(name)
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(server_name("drawer"), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&server_name("drawer"))
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&server_name("drawer"));
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(server_name("drawer"), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&server_name("drawer"))
     }
 }
 

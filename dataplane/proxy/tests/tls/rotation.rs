@@ -72,3 +72,9 @@ async fn a_certificate_that_becomes_unusable_is_refused_and_the_last_good_one_se
     let (_, seen) = served(&port, &policies, &client, "example.org").await;
     assert_eq!(seen.leaf, better.chain[0]);
 }
+
+#[test]
+fn one_port_serves_all_workers() {
+    fn shared<T: Send + Sync>() {}
+    shared::<TlsPort>();
+}
