@@ -1,15 +1,27 @@
 //! Compiling a module (Cranelift) and finding out what it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
+use crate::bindings::policy::describe;
 use crate::error::ModuleError;
 use crate::host::Host;
 use crate::inspect::inspect;
-use crate::instance::{Failed, describe};
+use crate::instance::{Lost, lost, store};
 use crate::module::{CompiledModule, Descriptor, Indices, ModuleInfo, digest};
 use crate::store::{Data, Owner};
+use crate::ticker::Watch;
+
+/// Why a module cannot be described.
+#[derive(Debug)]
+enum Failed {
+    /// Its functions have other types.
+    Type(String),
+    /// It failed while it ran.
+    Run(Lost),
+}
 
 impl Host {
     /// Checks and compiles a component, then asks it what it is in a sandbox without any
@@ -56,6 +68,39 @@ impl Host {
             }
         })
     }
+}
+
+/// Instantiates a module without capabilities, checks the types of its functions and asks it what
+/// it is.
+fn describe(
+    pre: &InstancePre<Data>,
+    indices: &Indices,
+    data: Data,
+    deadline: Duration,
+    watch: &Watch,
+) -> Result<Descriptor, Failed> {
+    let wrong_type = |error: wasmtime::Error| Failed::Type(format!("{error:#}"));
+    let describe = describe::GuestIndices::new(pre).map_err(wrong_type)?;
+    let mut store = store(pre, data, deadline);
+    let instance = watch.during(|| pre.instantiate(&mut store));
+    let instance = instance.map_err(|error| Failed::Run(lost(&error, &store)))?;
+    let types = match indices {
+        Indices::Headers(indices) => indices.load(&mut store, &instance).map(drop),
+        Indices::Paths(indices) => indices.load(&mut store, &instance).map(drop),
+        Indices::Tls(indices) => indices.load(&mut store, &instance).map(drop),
+    };
+    types.map_err(wrong_type)?;
+    let describe = describe.load(&mut store, &instance).map_err(wrong_type)?;
+    store.set_epoch_deadline(epochs(deadline));
+    let raw = watch.during(|| describe.call_describe(&mut store));
+    let raw = raw.map_err(|error| Failed::Run(lost(&error, &store)))?;
+    Ok(Descriptor {
+        name: raw.name,
+        version: raw.version,
+        description: raw.description,
+        config_schema: raw.config_schema,
+        documentation: raw.documentation,
+    })
 }
 
 /// The schema is a JSON object that is a JSON Schema, or empty.

@@ -7,10 +7,10 @@ use penstock_config::Filter;
 use wasmtime::component::{InstancePre, ResourceAny};
 use wasmtime::{Store, Trap};
 
-use crate::bindings::policy::{describe, headers, paths, tls, types};
+use crate::bindings::policy::{headers, paths, tls, types};
 use crate::convert::RawPlan;
 use crate::error::Problem;
-use crate::module::{Descriptor, Indices, Ready};
+use crate::module::{Indices, Ready};
 use crate::outcome::{FilterFailure, truncate};
 use crate::selector::Exchange;
 use crate::store::{Data, Owner};
@@ -42,15 +42,6 @@ pub(crate) enum ConfigureError {
     Problems(Vec<Problem>),
     /// The instance is lost.
     Lost(Lost),
-}
-
-/// Why a module cannot be described.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// Its functions have other types.
-    Type(String),
-    /// It failed while it ran.
-    Run(Lost),
 }
 
 /// The functions of the interface that the module exports.
@@ -235,40 +226,8 @@ impl Instance {
     }
 }
 
-/// Instantiates a module without capabilities, checks the types of its functions and asks it what
-/// it is.
-pub(crate) fn describe(
-    pre: &InstancePre<Data>,
-    indices: &Indices,
-    data: Data,
-    deadline: Duration,
-    watch: &Watch,
-) -> Result<Descriptor, Failed> {
-    let wrong_type = |error: wasmtime::Error| Failed::Type(format!("{error:#}"));
-    let describe = describe::GuestIndices::new(pre).map_err(wrong_type)?;
-    let mut store = store(pre, data, deadline);
-    let instance = watch.during(|| pre.instantiate(&mut store));
-    let instance = instance.map_err(|error| Failed::Run(lost(&error, &store)))?;
-    let types = match indices {
-        Indices::Headers(indices) => indices.load(&mut store, &instance).map(drop),
-        Indices::Paths(indices) => indices.load(&mut store, &instance).map(drop),
-        Indices::Tls(indices) => indices.load(&mut store, &instance).map(drop),
-    };
-    types.map_err(wrong_type)?;
-    let describe = describe.load(&mut store, &instance).map_err(wrong_type)?;
-    store.set_epoch_deadline(epochs(deadline));
-    let raw = watch.during(|| describe.call_describe(&mut store));
-    let raw = raw.map_err(|error| Failed::Run(lost(&error, &store)))?;
-    Ok(Descriptor {
-        name: raw.name,
-        version: raw.version,
-        description: raw.description,
-        config_schema: raw.config_schema,
-        documentation: raw.documentation,
-    })
-}
-
-fn store(pre: &InstancePre<Data>, data: Data, deadline: Duration) -> Store<Data> {
+/// A store with its limits set.
+pub(crate) fn store(pre: &InstancePre<Data>, data: Data, deadline: Duration) -> Store<Data> {
     let mut store = Store::new(pre.engine(), data);
     store.limiter(|data| &mut data.limits);
     store.epoch_deadline_trap();
@@ -277,7 +236,7 @@ fn store(pre: &InstancePre<Data>, data: Data, deadline: Duration) -> Store<Data>
 }
 
 /// What an error of the engine says about the instance.
-fn lost(error: &wasmtime::Error, store: &Store<Data>) -> Lost {
+pub(crate) fn lost(error: &wasmtime::Error, store: &Store<Data>) -> Lost {
     let failure = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => FilterFailure::Deadline,
         _ if store.data().limits.refused => FilterFailure::Memory,
