@@ -12,7 +12,7 @@ use crate::inspect::inspect;
 use crate::instance::{Lost, lost, store};
 use crate::module::{CompiledModule, Descriptor, Indices, ModuleInfo, digest};
 use crate::store::{Data, Owner};
-use crate::ticker::Watch;
+use crate::ticker::{Watch, epochs};
 
 /// Why a module cannot be described.
 #[derive(Debug)]
