@@ -80,6 +80,8 @@ async fn decision_7_another_policy_versions_tickets_never_resume() {
             let (mut world, first) = guarded(&authority, 1);
             let old = world.port(None);
             let client = Client::new(&authority, versions, identity.as_ref());
+            let sleeper = Client::new(&authority, versions, identity.as_ref());
+            served(&old, &accepting(first), &sleeper, "example.org").await;
             assert_eq!(
                 kind(&old, &accepting(first), &client, "example.org").await,
                 HandshakeKind::Full
@@ -98,7 +100,7 @@ async fn decision_7_another_policy_versions_tickets_never_resume() {
             let newest = world.port(Some(&new));
             let policies = accepting(first);
             assert_eq!(
-                kind(&newest, &policies, &client, "example.org").await,
+                kind(&newest, &policies, &sleeper, "example.org").await,
                 HandshakeKind::Full,
                 "a way back revives no ticket"
             );

@@ -110,7 +110,6 @@ pub(crate) fn params(names: &[&str]) -> CertificateParams {
 impl Identity {
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         use rustls::pki_types::pem::PemObject;
-        use rustls::sign::CertifiedKey;
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("a key")
     }
 }

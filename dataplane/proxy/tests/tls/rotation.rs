@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use penstock_proxy::tls::{TlsPort, accept};
+use rustls::AlertDescription;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -71,6 +72,22 @@ async fn a_certificate_that_becomes_unusable_is_refused_and_the_last_good_one_se
     let client = Client::new(&authority, TLS13, None);
     let (_, seen) = served(&port, &policies, &client, "example.org").await;
     assert_eq!(seen.leaf, better.chain[0]);
+}
+
+#[tokio::test]
+async fn a_change_of_the_gateways_profile_is_in_force_for_new_connections() {
+    let authority = Authority::new();
+    let mut world = World::simple(&authority);
+    let policies = Policies::none();
+    let client = Client::new(&authority, TLS12, None);
+    let lax = world.port(None);
+    served(&lax, &policies, &client, "example.org").await;
+    world.gateway("modern");
+    let strict = world.port(Some(&lax));
+    let (_, alert) = refused(&strict, &policies, &client, "example.org").await;
+    assert_eq!(alert, AlertDescription::ProtocolVersion, "although the client has a session");
+    world.gateway("compatible");
+    served(&world.port(Some(&strict)), &policies, &client, "example.org").await;
 }
 
 #[test]
