@@ -145,7 +145,17 @@ struct Bound<'a> {
 
 struct Policies {
     filters: Vec<String>,
-    route: Name,
+    /// The routes that ask for them, the oldest first.
+    routes: Vec<Name>,
+}
+
+/// A binding and whose it is.
+pub(crate) struct Binding {
+    pub(crate) resource: TlsBinding,
+    /// Keys of those of its filters that belong to the listener itself.
+    pub(crate) own: Vec<String>,
+    /// The routes that ask for the others.
+    pub(crate) routes: Vec<Name>,
 }
 
 /// What a rule meets when it asks for its policies on a name.
@@ -162,7 +172,7 @@ enum Claim {
 pub(crate) fn bind(
     routes: &mut [RouteView<'_>],
     gateways: &BTreeMap<Name, GatewayView<'_>>,
-) -> Vec<TlsBinding> {
+) -> Vec<Binding> {
     let served = gateways.values().flat_map(|gateway| &gateway.listeners).filter(|l| l.served);
     let mut bound: BTreeMap<&str, Bound<'_>> = served
         .filter(|listener| listener.has_tls())
@@ -262,31 +272,33 @@ impl Bound<'_> {
         }
         let narrower = self.routes.iter().find(|(n, p)| hostname::covers(name, n) && differs(p));
         let partly = narrower.map(|(other, p)| p.disagreement(filters, other, other));
-        self.routes
+        let policies = self
+            .routes
             .entry(name.to_owned())
-            .or_insert_with(|| Policies { filters: filters.to_vec(), route: route.clone() });
+            .or_insert_with(|| Policies { filters: filters.to_vec(), routes: Vec::new() });
+        if policies.routes.last() != Some(route) {
+            policies.routes.push(route.clone());
+        }
         partly.map_or(Claim::Granted, Claim::Partly)
     }
 
-    fn bindings(self, listener: &str) -> Vec<TlsBinding> {
-        let binding = |hostname: &str, filters: &[String]| TlsBinding {
-            listener: listener.to_owned(),
-            hostname: hostname.to_owned(),
-            filters: filters.to_vec(),
+    fn bindings(self, listener: &str) -> Vec<Binding> {
+        let binding = |hostname: &str, filters: Vec<String>, routes: Vec<Name>| Binding {
+            resource: TlsBinding {
+                listener: listener.to_owned(),
+                hostname: hostname.to_owned(),
+                filters,
+            },
+            own: self.own.to_vec(),
+            routes,
         };
-        let mut bindings: Vec<_> = self
-            .routes
-            .iter()
-            .map(|(name, policies)| {
-                let more = policies.filters.iter().filter(|filter| !self.own.contains(filter));
-                let filters: Vec<_> = self.own.iter().chain(more).cloned().collect();
-                binding(name, &filters)
-            })
-            .collect();
-        if !self.own.is_empty() && !self.routes.contains_key(self.hostname) {
-            bindings.push(binding(self.hostname, self.own));
-        }
-        bindings
+        let whole = !self.own.is_empty() && !self.routes.contains_key(self.hostname);
+        let whole = whole.then(|| binding(self.hostname, self.own.to_vec(), Vec::new()));
+        let of_routes = self.routes.into_iter().map(|(name, policies)| {
+            let more = policies.filters.into_iter().filter(|filter| !self.own.contains(filter));
+            binding(&name, self.own.iter().cloned().chain(more).collect(), policies.routes)
+        });
+        of_routes.chain(whole).collect()
     }
 }
 
@@ -299,7 +311,7 @@ impl Policies {
             filters.join(", "),
             any(name),
             self.filters.join(", "),
-            self.route,
+            self.routes.first().map(Name::to_string).unwrap_or_default(),
             any(theirs)
         )
     }

@@ -1,11 +1,12 @@
 //! From the index to configuration and statuses.
 
+use crate::backend::Backend;
 use crate::endpoints;
 use crate::gateway::{self, GatewayView};
 use crate::gateway_class::Classes;
 use crate::http_route::{self, RouteView};
 use crate::status::{Link, Statuses};
-use crate::tls_policy::{self, ListenerPolicies};
+use crate::tls_policy::{self, Binding, ListenerPolicies};
 use crate::wasm_filter::Filters;
 use crate::{Index, Name};
 use penstock_config::{
@@ -32,9 +33,15 @@ pub fn translate(index: &Index) -> Translation {
     let mut routes = http_route::translate(index, &filters, &mut gateways);
     let bindings = tls_policy::bind(&mut routes, &gateways);
 
-    let mut out = Output { index, filters: &filters, translation: Translation::default() };
+    let mut out = Output {
+        index,
+        filters: &filters,
+        listeners: BTreeMap::new(),
+        bound: BTreeMap::new(),
+        translation: Translation::default(),
+    };
     gateways.values().for_each(|gateway| out.gateway(gateway));
-    bindings.into_iter().for_each(|binding| out.binding(binding, &gateways, &routes));
+    bindings.into_iter().for_each(|binding| out.binding(binding));
     routes.iter().for_each(|route| out.route(route));
 
     let mut translation = out.translation;
@@ -59,6 +66,10 @@ fn by_name<T, S>(
 struct Output<'a> {
     index: &'a Index,
     filters: &'a Filters,
+    /// The status of each listener, by its key.
+    listeners: BTreeMap<String, Link>,
+    /// For each route the bindings that it asked for: listener and key.
+    bound: BTreeMap<Name, Vec<(String, Key)>>,
     translation: Translation,
 }
 
@@ -81,67 +92,63 @@ impl Output<'_> {
                 let resource = ResourceKind::Certificate(certificate.resource.clone());
                 self.put(resource, link.clone());
             }
+            self.listeners.insert(listener.key.clone(), link.clone());
             let resource = listener.resource(&view.name);
             self.put(ResourceKind::Listener(resource), link);
         }
     }
 
-    fn binding(
-        &mut self,
-        binding: TlsBinding,
-        gateways: &BTreeMap<Name, GatewayView<'_>>,
-        routes: &[RouteView<'_>],
-    ) {
-        let key = ResourceKind::TlsBinding(binding.clone()).key();
-        for gateway in gateways.values() {
-            let listeners = gateway.listeners.iter().filter(|l| l.key == binding.listener);
-            for listener in listeners.filter(|l| !l.policies.is_empty()) {
-                let link = Link::Listener(gateway.name.clone(), listener.spec.name.clone());
-                listener.policies.iter().for_each(|filter| self.filter(filter, &link));
+    fn binding(&mut self, binding: Binding) {
+        let resource = ResourceKind::TlsBinding(binding.resource);
+        let key = resource.key();
+        let ResourceKind::TlsBinding(TlsBinding { listener, .. }) = &resource else { return };
+        if let Some(link) = self.listeners.get(listener).cloned() {
+            binding.own.iter().for_each(|filter| self.filter(filter, &link));
+            if !binding.own.is_empty() {
                 self.link(key.clone(), link);
             }
         }
-        let bound_by = |route: &&RouteView<'_>| {
-            let rules = route.rules.iter().filter_map(|view| view.rule.as_ref());
-            let mut rules = rules.filter(|rule| !rule.tls_filters.is_empty());
-            rules.any(|rule| {
-                rule.attachments.iter().any(|attachment| {
-                    attachment.listener == binding.listener
-                        && attachment.hostnames.contains(&binding.hostname)
-                })
-            })
-        };
-        for route in routes.iter().filter(bound_by) {
-            for parent in route.parents_at(|listener| listener == binding.listener) {
-                let link = Link::Route(route.name.clone(), parent);
-                binding.filters.iter().for_each(|filter| self.filter(filter, &link));
-                self.link(key.clone(), link);
-            }
+        for route in binding.routes {
+            self.bound.entry(route).or_default().push((listener.clone(), key.clone()));
         }
-        self.translation.state.insert(ResourceKind::TlsBinding(binding));
+        self.translation.state.insert(resource);
     }
 
     fn route(&mut self, view: &RouteView<'_>) {
+        let reach = view.reach();
+        for (listener, key) in self.bound.remove(&view.name).unwrap_or_default() {
+            for (parent, _) in reach.iter().filter(|(_, keys)| keys.contains(listener.as_str())) {
+                self.link(key.clone(), Link::Route(view.name.clone(), *parent));
+            }
+        }
         for rule_view in &view.rules {
             let Some(rule) = &rule_view.rule else { continue };
             if rule.attachments.is_empty() {
                 continue;
             }
-            let listeners: BTreeSet<&str> =
-                rule.attachments.iter().map(|a| a.listener.as_str()).collect();
-            for parent in view.parents_at(|listener| listeners.contains(listener)) {
-                let link = Link::Route(view.name.clone(), parent);
+            let resource = ResourceKind::Rule(rule.clone());
+            let here = |keys: &BTreeSet<&str>| {
+                rule.attachments.iter().any(|a| keys.contains(a.listener.as_str()))
+            };
+            for (parent, _) in reach.iter().filter(|(_, keys)| here(keys)) {
+                let link = Link::Route(view.name.clone(), *parent);
                 policies(rule).for_each(|filter| self.filter(filter, &link));
-                self.put(ResourceKind::Rule(rule.clone()), link);
+                self.link(resource.key(), link);
             }
-            for backend in &rule_view.backends {
-                let resource =
-                    config::Backend { name: backend.key(), protocol: backend.protocol as i32 };
-                let endpoints = endpoints::translate(self.index, backend);
-                self.translation.state.insert(ResourceKind::Backend(resource));
-                self.translation.state.insert(ResourceKind::Endpoints(endpoints));
-            }
+            self.translation.state.insert(resource);
+            rule_view.backends.iter().for_each(|backend| self.backend(backend));
         }
+    }
+
+    fn backend(&mut self, backend: &Backend) {
+        let name = backend.key();
+        if self.translation.state.get(&Key::new(Kind::Backend, &name)).is_some() {
+            return;
+        }
+        let resource = config::Backend { name, protocol: backend.protocol as i32 };
+        let endpoints = endpoints::translate(self.index, backend);
+        self.translation.state.insert(ResourceKind::Backend(resource));
+        self.translation.state.insert(ResourceKind::Endpoints(endpoints));
     }
 
     /// A filter that something uses.

@@ -3,10 +3,12 @@
 use super::RouteView;
 use super::parent::ParentView;
 use crate::condition::{Conditions, Problem, Truth};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use penstock_resources::conditions::{CONTROLLER_NAME, reasons, types};
 use penstock_resources::gateway_api::httproutes::{
     HttpRouteParentRefs, HttpRouteStatus, HttpRouteStatusParents, HttpRouteStatusParentsParentRef,
 };
+use std::collections::BTreeSet;
 
 impl RouteView<'_> {
     /// The status. Parents that stand there twice have one entry.
@@ -25,25 +27,24 @@ impl RouteView<'_> {
         HttpRouteStatus { parents }
     }
 
-    /// Positions in the status of the parents that reach one of these listeners.
-    pub(crate) fn parents_at(&self, listener: impl Fn(&str) -> bool) -> Vec<usize> {
-        let status = self.status();
-        let reaching = self.parents.iter().filter(|parent| {
-            parent.outcome.as_ref().is_ok_and(|a| a.iter().any(|a| listener(&a.key)))
-        });
-        let positions = reaching.filter_map(|parent| {
-            let parent_ref = parent_ref(parent.reference);
-            status.parents.iter().position(|p| p.parent_ref == parent_ref)
-        });
-        let mut positions: Vec<_> = positions.collect();
-        positions.dedup();
-        positions
+    /// For each parent: its position in the status, and the listeners that it reaches.
+    pub(crate) fn reach(&self) -> Vec<(usize, BTreeSet<&str>)> {
+        let mut entries: Vec<&HttpRouteParentRefs> = Vec::new();
+        let mut reach: Vec<(usize, BTreeSet<&str>)> = Vec::new();
+        for parent in &self.parents {
+            // As `status` puts equal parents into one entry.
+            let known = entries.iter().position(|reference| *reference == parent.reference);
+            let at = known.unwrap_or(entries.len());
+            if known.is_none() {
+                entries.push(parent.reference);
+            }
+            let attached = parent.outcome.as_ref().map(Vec::as_slice).unwrap_or_default();
+            reach.push((at, attached.iter().map(|a| a.key.as_str()).collect()));
+        }
+        reach
     }
 
-    fn conditions(
-        &self,
-        parent: &ParentView<'_>,
-    ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    fn conditions(&self, parent: &ParentView<'_>) -> Vec<Condition> {
         let mut conditions = Conditions::new(&self.route.metadata);
         let refused = parent.outcome.as_ref().err().or(self.refused.as_ref());
         conditions.add_result(types::ACCEPTED, reasons::ACCEPTED, "the route is accepted", refused);

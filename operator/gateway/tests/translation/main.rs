@@ -1,0 +1,11 @@
+//! Table tests of the translation, named after the points of the specification's checklist, and
+//! properties of the translation as a whole.
+
+mod backends;
+mod fixture;
+mod listeners;
+mod properties;
+mod routes;
+mod statuses;
+mod tls;
+mod wasm;
