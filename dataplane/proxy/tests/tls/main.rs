@@ -1,6 +1,8 @@
 //! TLS of a port, by real clients over real sockets.
 
+mod client;
 mod client_auth;
+mod fake;
 mod hostile;
 mod names;
 mod policies;

@@ -1,10 +1,8 @@
-//! Certificates, configurations, policies and clients for the tests.
+//! Certificates, configurations and exchanges for the tests.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use penstock_config::{
@@ -12,25 +10,16 @@ use penstock_config::{
     OnFailure, OpaqueValues, PolicyKind, ResourceKind, State, TlsBinding, TlsProfile, TlsVersion,
     ValidationMode, Version,
 };
-use penstock_filter_host::{
-    ClientHello, FilterFailure, HelloDecision, Outcome, PeerCertificate, PeerDecision, Plan, Tier,
-    TlsPlan, Verdict,
-};
-use penstock_proxy::tls::{TlsPolicies, TlsPort, TlsReject, TlsSession, accept};
+use penstock_proxy::tls::{TlsPort, TlsReject, TlsSession, accept};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
-    Tls12ClientSessionValue, Tls13ClientSessionValue,
-};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::sign::CertifiedKey;
-use rustls::{
-    AlertDescription, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
-};
+use rustls::{AlertDescription, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+
+pub(crate) use crate::client::*;
+pub(crate) use crate::fake::*;
 
 pub(crate) const GATEWAY: &str = "infra/gw";
 pub(crate) const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
@@ -212,267 +201,6 @@ impl World {
         let (port, refusals) = TlsPort::build(443, &self.state, previous.map(|port| &**port));
         assert_eq!(refusals, []);
         Arc::new(port)
-    }
-}
-
-type OnHello = Box<dyn Fn(&ClientHello) -> Outcome<HelloDecision>>;
-type OnCertificate = Box<dyn Fn(Option<&PeerCertificate>) -> Outcome<PeerDecision>>;
-
-/// A policy made of closures.
-pub(crate) struct FakeFilter {
-    pub(crate) version: Version,
-    pub(crate) plan: TlsPlan,
-    pub(crate) on_failure: OnFailure,
-    pub(crate) hello: OnHello,
-    pub(crate) certificate: OnCertificate,
-}
-
-impl FakeFilter {
-    /// One that has nothing to say.
-    pub(crate) fn new(version: Version) -> Self {
-        Self {
-            version,
-            plan: TlsPlan::default(),
-            on_failure: OnFailure::Closed,
-            hello: Box::new(|_| decided(HelloDecision::Default)),
-            certificate: Box::new(|_| decided(PeerDecision::Accept(Vec::new()))),
-        }
-    }
-
-    pub(crate) fn on_hello(
-        mut self,
-        hello: impl Fn(&ClientHello) -> Outcome<HelloDecision> + 'static,
-    ) -> Self {
-        self.plan.client_hello = true;
-        self.hello = Box::new(hello);
-        self
-    }
-
-    pub(crate) fn on_certificate(
-        mut self,
-        certificate: impl Fn(Option<&PeerCertificate>) -> Outcome<PeerDecision> + 'static,
-    ) -> Self {
-        self.plan.client_certificate = true;
-        self.certificate = Box::new(certificate);
-        self
-    }
-
-    pub(crate) fn open(mut self) -> Self {
-        self.on_failure = OnFailure::Open;
-        self
-    }
-
-    pub(crate) fn asking(mut self, auth: penstock_filter_host::ClientAuth) -> Self {
-        self.plan.client_auth = auth;
-        self
-    }
-}
-
-pub(crate) fn decided<T>(decision: T) -> Outcome<T> {
-    Outcome::decided(decision, Tier::Call)
-}
-
-pub(crate) fn failing<T>(failure: FilterFailure, on_failure: OnFailure) -> Outcome<T> {
-    Outcome {
-        verdict: Verdict::of_failure(failure, on_failure),
-        tier: Tier::Call,
-        span: None,
-        message: Some("cannot decide".into()),
-    }
-}
-
-/// Policies of a worker, with a record of their calls.
-#[derive(Default)]
-pub(crate) struct Policies {
-    pub(crate) filters: RefCell<BTreeMap<String, FakeFilter>>,
-    pub(crate) calls: RefCell<Vec<String>>,
-}
-
-impl Policies {
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn with(filters: impl IntoIterator<Item = (&'static str, FakeFilter)>) -> Self {
-        let filters = filters.into_iter().map(|(name, filter)| (name.to_owned(), filter));
-        Self { filters: RefCell::new(filters.collect()), calls: RefCell::default() }
-    }
-
-    pub(crate) fn take_calls(&self) -> Vec<String> {
-        self.calls.take()
-    }
-}
-
-impl TlsPolicies for Policies {
-    fn client_hello(&self, filter: &str, hello: &ClientHello) -> Outcome<HelloDecision> {
-        let sni = hello.sni.as_deref().unwrap_or("-");
-        self.calls.borrow_mut().push(format!("{filter} hello {sni}"));
-        (self.filters.borrow()[filter].hello)(hello)
-    }
-
-    fn client_certificate(
-        &self,
-        filter: &str,
-        _: &ClientHello,
-        peer: Option<&PeerCertificate>,
-    ) -> Outcome<PeerDecision> {
-        let who = peer.map_or("-".to_owned(), |peer| format!("{:?}", peer.sans));
-        self.calls.borrow_mut().push(format!("{filter} certificate {who}"));
-        (self.filters.borrow()[filter].certificate)(peer)
-    }
-
-    fn plan(&self, filter: &str) -> Option<Arc<Plan>> {
-        let filters = self.filters.borrow();
-        let fake = filters.get(filter)?;
-        Some(Arc::new(Plan {
-            filter: filter.into(),
-            kind: PolicyKind::Tls,
-            request: None,
-            response: None,
-            tls: Some(fake.plan),
-            on_failure: fake.on_failure,
-            opaque_values: OpaqueValues::Reject,
-        }))
-    }
-
-    fn version(&self, filter: &str) -> Option<Version> {
-        self.filters.borrow().get(filter).map(|fake| fake.version)
-    }
-}
-
-/// A client.
-#[derive(Clone)]
-pub(crate) struct Client(pub(crate) Arc<ClientConfig>);
-
-/// What a client saw of a served connection.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) alpn: Option<Vec<u8>>,
-    pub(crate) version: ProtocolVersion,
-    pub(crate) kind: HandshakeKind,
-    pub(crate) leaf: CertificateDer<'static>,
-}
-
-/// Why a client was not served.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Unserved {
-    Alert(AlertDescription),
-    Other(String),
-}
-
-impl Client {
-    pub(crate) fn new(
-        authority: &Authority,
-        versions: &[&'static SupportedProtocolVersion],
-        identity: Option<&Identity>,
-    ) -> Self {
-        Self(Arc::new(Self::config(authority, versions, identity)))
-    }
-
-    pub(crate) fn config(
-        authority: &Authority,
-        versions: &[&'static SupportedProtocolVersion],
-        identity: Option<&Identity>,
-    ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.root()).expect("a root");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .expect("usable versions")
-            .with_root_certificates(roots);
-        let mut config = match identity {
-            Some(identity) => {
-                builder.with_client_cert_resolver(Arc::new(Always::new(identity, identity.key())))
-            }
-            None => builder.with_no_client_auth(),
-        };
-        config.resumption = Resumption::in_memory_sessions(32);
-        config
-    }
-
-    /// A client that can change its certificate and keeps its sessions, also beyond their names.
-    pub(crate) fn careless(
-        authority: &Authority,
-        versions: &[&'static SupportedProtocolVersion],
-        identity: &Identity,
-    ) -> (Self, Arc<Always>) {
-        let resolver = Arc::new(Always::new(identity, identity.key()));
-        let mut config = Self::config(authority, versions, None);
-        config.client_auth_cert_resolver = resolver.clone();
-        config.resumption = Resumption::store(Arc::new(OneDrawer::default()));
-        (Self(Arc::new(config)), resolver)
-    }
-}
-
-/// Shows a certificate whatever the server hints at: a client that does not care what is trusted.
-#[derive(Debug)]
-pub(crate) struct Always(Mutex<Option<Arc<CertifiedKey>>>);
-
-impl Always {
-    pub(crate) fn new(identity: &Identity, key: PrivateKeyDer<'static>) -> Self {
-        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a key");
-        Self(Mutex::new(Some(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))))
-    }
-
-    /// Shows another certificate from now on, or none.
-    pub(crate) fn change(&self, identity: Option<&Identity>) {
-        let next = identity.and_then(|identity| Self::new(identity, identity.key()).current());
-        *self.0.lock().expect("no panic") = next;
-    }
-
-    fn current(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().expect("no panic").clone()
-    }
-}
-
-impl ResolvesClientCert for Always {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.current()
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-/// Keeps sessions without regard to the name they are for.
-#[derive(Debug)]
-struct OneDrawer(ClientSessionMemoryCache);
-
-impl Default for OneDrawer {
-    fn default() -> Self {
-        Self(ClientSessionMemoryCache::new(32))
-    }
-}
-
-impl ClientSessionStore for OneDrawer {
-    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
-        self.0.set_kx_hint(name, group);
-    }
-
-    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.0.kx_hint(name)
-    }
-
-    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.0.set_tls12_session(server_name("drawer"), value);
-    }
-
-    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.tls12_session(&server_name("drawer"))
-    }
-
-    fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.0.remove_tls12_session(&server_name("drawer"));
-    }
-
-    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.0.insert_tls13_ticket(server_name("drawer"), value);
-    }
-
-    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.take_tls13_ticket(&server_name("drawer"))
     }
 }
 
