@@ -30,6 +30,14 @@ pub(crate) fn intersect<'a>(a: &'a str, b: &'a str) -> Option<&'a str> {
     }
 }
 
+/// `name` and all that cover it, the narrowest first.
+pub(crate) fn wider(name: &str) -> impl Iterator<Item = String> {
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    let wildcards = rest.match_indices('.').map(|(dot, _)| format!("*{}", &rest[dot..]));
+    let any = (!name.is_empty()).then(String::new);
+    std::iter::once(name.to_owned()).chain(wildcards).chain(any)
+}
+
 /// Whether a text is a DNS name (RFC 1123), perhaps with `*` for its first label. Addresses are
 /// none.
 pub(crate) fn is_valid(name: &str) -> bool {
@@ -65,6 +73,21 @@ mod tests {
         ] {
             assert_eq!(intersect(a, b), expected, "{a} and {b}");
             assert_eq!(intersect(b, a), expected, "{b} and {a}");
+        }
+    }
+
+    #[test]
+    fn wider_names_are_those_that_cover() {
+        let names = ["", "*.com", "*.b.com", "a.b.com", "*.a.b.com", "b.com", "x.a.b.com", "com"];
+        for name in names {
+            let wider: Vec<_> = wider(name).collect();
+            for other in names {
+                assert_eq!(
+                    wider.contains(&other.to_owned()),
+                    covers(other, name),
+                    "{other} {name}"
+                );
+            }
         }
     }
 

@@ -265,12 +265,17 @@ fn loser(view: &RuleView, attachments: Vec<Attachment>) -> Option<RuleView> {
 
 impl Bound<'_> {
     fn claim(&mut self, route: &Name, name: &str, filters: &[String]) -> Claim {
-        let differs = |policies: &Policies| policies.filters != filters;
-        let wider = self.routes.iter().find(|(n, p)| hostname::covers(n, name) && differs(p));
-        if let Some((other, policies)) = wider {
-            return Claim::Lost(policies.disagreement(filters, name, other));
+        let differs = |policies: &&Policies| policies.filters != filters;
+        for other in hostname::wider(name) {
+            if let Some(policies) = self.routes.get(&other).filter(differs) {
+                return Claim::Lost(policies.disagreement(filters, name, &other));
+            }
         }
-        let narrower = self.routes.iter().find(|(n, p)| hostname::covers(name, n) && differs(p));
+        // Only a wildcard has narrower names.
+        let is_wildcard = name.is_empty() || name.starts_with('*');
+        let narrower = self.routes.iter().filter(|_| is_wildcard);
+        let narrower = narrower.filter(|(_, policies)| differs(policies));
+        let narrower = narrower.into_iter().find(|(other, _)| hostname::covers(name, other));
         let partly = narrower.map(|(other, p)| p.disagreement(filters, other, other));
         let policies = self
             .routes

@@ -15,7 +15,7 @@ type Condition = k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// A GatewayClass, a Gateway with one HTTP listener that admits every namespace, and three Services
 /// with one endpoint each.
-pub const BASE: &str = r#"
+pub(crate) const BASE: &str = r#"
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: penstock, generation: 1},
  spec: {controllerName: penstock.dev/gateway-controller}}
 ---
@@ -43,13 +43,13 @@ pub const BASE: &str = r#"
 "#;
 
 /// The objects of a YAML stream.
-pub fn objects(yaml: &str) -> Vec<Object> {
+pub(crate) fn objects(yaml: &str) -> Vec<Object> {
     let values: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("valid YAML");
     values.into_iter().map(|v| Object::from_json(v).expect("a known kind")).collect()
 }
 
 /// An HTTPRoute `default/{name}` on Gateway `gw` with the given `spec` fields.
-pub fn route(name: &str, spec: &str) -> String {
+pub(crate) fn route(name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, \
          metadata: {{name: {name}, generation: 3}}, \
@@ -58,7 +58,7 @@ pub fn route(name: &str, spec: &str) -> String {
 }
 
 /// A WasmFilter in `default`.
-pub fn filter(name: &str, spec: &str) -> String {
+pub(crate) fn filter(name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: penstock.dev/v1alpha1, kind: WasmFilter, \
          metadata: {{name: {name}, generation: 4}}, \
@@ -67,14 +67,14 @@ pub fn filter(name: &str, spec: &str) -> String {
 }
 
 /// A Secret of type `kubernetes.io/tls` for some names.
-pub fn secret(name: &str, dns: &[&str]) -> String {
+pub(crate) fn secret(name: &str, dns: &[&str]) -> String {
     let names: Vec<String> = dns.iter().map(|n| (*n).to_owned()).collect();
     let issued = rcgen::generate_simple_self_signed(names).expect("a certificate");
     secret_of(name, &issued.cert.pem(), &issued.signing_key.serialize_pem())
 }
 
 /// A Secret from its parts.
-pub fn secret_of(name: &str, chain: &str, key: &str) -> String {
+pub(crate) fn secret_of(name: &str, chain: &str, key: &str) -> String {
     let data = serde_json::json!({"tls.crt": chain, "tls.key": key});
     format!(
         "{{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {{name: {name}}}, \
@@ -83,7 +83,7 @@ pub fn secret_of(name: &str, chain: &str, key: &str) -> String {
 }
 
 /// A ConfigMap with a trust anchor.
-pub fn anchor(name: &str) -> String {
+pub(crate) fn anchor(name: &str) -> String {
     let issued = rcgen::generate_simple_self_signed(vec!["ca".to_owned()]).expect("a certificate");
     let data = serde_json::json!({"ca.crt": issued.cert.pem()});
     format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {data}}}")
@@ -91,43 +91,43 @@ pub fn anchor(name: &str) -> String {
 
 /// An index to fill.
 #[derive(Clone)]
-pub struct World {
-    pub index: Index,
+pub(crate) struct World {
+    pub(crate) index: Index,
 }
 
 impl World {
     /// [`BASE`] and more.
-    pub fn new(yaml: &[&str]) -> Self {
+    pub(crate) fn new(yaml: &[&str]) -> Self {
         let mut world = Self { index: Index::new(Settings::default()) };
         world.add(BASE);
         yaml.iter().for_each(|y| world.add(y));
         world
     }
 
-    pub fn cluster(mut self) -> Self {
+    pub(crate) fn cluster(mut self) -> Self {
         self.index.settings_mut().mode = Mode::Cluster;
         self.index.settings_mut().addresses = vec!["192.0.2.1".parse().expect("an address")];
         self
     }
 
-    pub fn add(&mut self, yaml: &str) {
+    pub(crate) fn add(&mut self, yaml: &str) {
         objects(yaml).into_iter().for_each(|o| {
             self.index.apply(o);
         });
     }
 
-    pub fn remove(&mut self, kind: penstock_resources::Kind, namespace: &str, name: &str) {
+    pub(crate) fn remove(&mut self, kind: penstock_resources::Kind, namespace: &str, name: &str) {
         let id = ObjectId { kind, namespace: namespace.into(), name: name.into() };
         assert!(self.index.remove(&id), "{id} is there");
     }
 
     /// Says that a filter of `default` can be served.
-    pub fn ready(mut self, filter: &str, kind: PolicyKind) -> Self {
+    pub(crate) fn ready(mut self, filter: &str, kind: PolicyKind) -> Self {
         self.set_ready(filter, kind);
         self
     }
 
-    pub fn set_ready(&mut self, filter: &str, kind: PolicyKind) {
+    pub(crate) fn set_ready(&mut self, filter: &str, kind: PolicyKind) {
         let summary = PlanSummary {
             reads: vec!["path".into()],
             writes: vec!["x-*".into()],
@@ -138,14 +138,14 @@ impl World {
     }
 
     /// Says that a filter of `default` cannot be served.
-    pub fn failed(mut self, filter: &str, reason: FilterReason) -> Self {
+    pub(crate) fn failed(mut self, filter: &str, reason: FilterReason) -> Self {
         let facts = FilterFacts::Failed { reason, message: format!("{reason:?} it is") };
         assert!(self.index.set_filter_facts(&format!("default/{filter}"), facts));
         self
     }
 
     /// Translates, and checks what every translation must be.
-    pub fn translate(&self) -> Seen {
+    pub(crate) fn translate(&self) -> Seen {
         let translation = translate(&self.index);
         let mut node = State::default();
         let delta = node.diff(&translation.state);
@@ -161,15 +161,15 @@ impl World {
 }
 
 /// A translation to look at.
-pub struct Seen {
-    pub state: State,
-    pub statuses: Statuses,
-    pub translation: Translation,
+pub(crate) struct Seen {
+    pub(crate) state: State,
+    pub(crate) statuses: Statuses,
+    pub(crate) translation: Translation,
 }
 
 impl Seen {
     /// The same after the nodes have answered.
-    pub fn confirm(&self, refused: &[(Key, &str, &str)]) -> Seen {
+    pub(crate) fn confirm(&self, refused: &[(Key, &str, &str)]) -> Seen {
         let refused = refused.iter();
         let refused = refused.map(|(k, r, m)| (k.clone(), (*r).to_owned(), (*m).to_owned()));
         let confirmation = Confirmation { refused: refused.collect(), acknowledged: true };
@@ -180,12 +180,12 @@ impl Seen {
         }
     }
 
-    pub fn keys(&self, kind: Kind) -> Vec<String> {
+    pub(crate) fn keys(&self, kind: Kind) -> Vec<String> {
         let resources = self.state.iter().filter(|r| r.key.kind() == kind);
         resources.map(|r| r.key.name.clone()).collect()
     }
 
-    pub fn rules(&self) -> Vec<Rule> {
+    pub(crate) fn rules(&self) -> Vec<Rule> {
         let rules = self.state.iter().filter_map(|r| match &*r.content {
             ResourceKind::Rule(rule) => Some(rule.clone()),
             _ => None,
@@ -194,20 +194,20 @@ impl Seen {
     }
 
     /// The rules of a route in the order of the route.
-    pub fn rules_of(&self, route: &str) -> Vec<Rule> {
+    pub(crate) fn rules_of(&self, route: &str) -> Vec<Rule> {
         let mut rules = self.rules();
         rules.retain(|rule| rule.route == route);
         rules.sort_by_key(|rule| (rule.position, rule.id.clone()));
         rules
     }
 
-    pub fn only_rule(&self) -> Rule {
+    pub(crate) fn only_rule(&self) -> Rule {
         let rules = self.rules();
         assert_eq!(rules.len(), 1, "{rules:#?}");
         rules[0].clone()
     }
 
-    pub fn endpoints(&self, backend: &str) -> Vec<String> {
+    pub(crate) fn endpoints(&self, backend: &str) -> Vec<String> {
         let found: &Endpoints = match self.content(Kind::Endpoints, backend) {
             ResourceKind::Endpoints(endpoints) => endpoints,
             other => panic!("{other:?}"),
@@ -215,28 +215,28 @@ impl Seen {
         found.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect()
     }
 
-    pub fn filter(&self, name: &str) -> &Filter {
+    pub(crate) fn filter(&self, name: &str) -> &Filter {
         match self.content(Kind::Filter, name) {
             ResourceKind::Filter(filter) => filter,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn listener_resource(&self, key: &str) -> &Listener {
+    pub(crate) fn listener_resource(&self, key: &str) -> &Listener {
         match self.content(Kind::Listener, key) {
             ResourceKind::Listener(listener) => listener,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn certificate(&self, name: &str) -> &Certificate {
+    pub(crate) fn certificate(&self, name: &str) -> &Certificate {
         match self.content(Kind::Certificate, name) {
             ResourceKind::Certificate(certificate) => certificate,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn binding(&self, key: &str) -> &TlsBinding {
+    pub(crate) fn binding(&self, key: &str) -> &TlsBinding {
         match self.content(Kind::TlsBinding, key) {
             ResourceKind::TlsBinding(binding) => binding,
             other => panic!("{other:?}"),
@@ -249,24 +249,24 @@ impl Seen {
     }
 
     /// A condition of `default/{gateway}`, as `status reason`; empty where it is missing.
-    pub fn gateway(&self, gateway: &str, type_: &str) -> String {
+    pub(crate) fn gateway(&self, gateway: &str, type_: &str) -> String {
         let status = &self.statuses.gateways[&Name::new("default", gateway)];
         short(status.conditions.as_deref().unwrap_or_default(), type_)
     }
 
-    pub fn listener(&self, gateway: &str, section: &str, type_: &str) -> String {
+    pub(crate) fn listener(&self, gateway: &str, section: &str, type_: &str) -> String {
         short(&self.listener_status(gateway, section).conditions, type_)
     }
 
-    pub fn listener_message(&self, gateway: &str, section: &str, type_: &str) -> String {
+    pub(crate) fn listener_message(&self, gateway: &str, section: &str, type_: &str) -> String {
         message(&self.listener_status(gateway, section).conditions, type_)
     }
 
-    pub fn attached(&self, gateway: &str, section: &str) -> i32 {
+    pub(crate) fn attached(&self, gateway: &str, section: &str) -> i32 {
         self.listener_status(gateway, section).attached_routes
     }
 
-    pub fn supported_kinds(&self, gateway: &str, section: &str) -> Vec<String> {
+    pub(crate) fn supported_kinds(&self, gateway: &str, section: &str) -> Vec<String> {
         let status = self.listener_status(gateway, section);
         status.supported_kinds.iter().flatten().map(|k| k.kind.clone()).collect()
     }
@@ -282,15 +282,15 @@ impl Seen {
     }
 
     /// A condition of a route for its first parent.
-    pub fn route(&self, route: &str, type_: &str) -> String {
+    pub(crate) fn route(&self, route: &str, type_: &str) -> String {
         self.route_parent(route, 0, type_)
     }
 
-    pub fn route_parent(&self, route: &str, parent: usize, type_: &str) -> String {
+    pub(crate) fn route_parent(&self, route: &str, parent: usize, type_: &str) -> String {
         short(&self.route_conditions(route, parent), type_)
     }
 
-    pub fn route_message(&self, route: &str, type_: &str) -> String {
+    pub(crate) fn route_message(&self, route: &str, type_: &str) -> String {
         message(&self.route_conditions(route, 0), type_)
     }
 
@@ -299,14 +299,9 @@ impl Seen {
         self.statuses.http_routes[&Name::new(namespace, name)].parents[parent].conditions.clone()
     }
 
-    pub fn wasm(&self, filter: &str, type_: &str) -> String {
+    pub(crate) fn wasm(&self, filter: &str, type_: &str) -> String {
         let status = &self.statuses.wasm_filters[&Name::new("default", filter)];
         short(&status.conditions, type_)
-    }
-
-    pub fn wasm_message(&self, filter: &str, type_: &str) -> String {
-        let status = &self.statuses.wasm_filters[&Name::new("default", filter)];
-        message(&status.conditions, type_)
     }
 }
 
@@ -321,7 +316,7 @@ fn message(conditions: &[Condition], type_: &str) -> String {
 }
 
 /// The steps of a rule or backend in short.
-pub fn steps(steps: &[penstock_config::Step]) -> Vec<String> {
+pub(crate) fn steps(steps: &[penstock_config::Step]) -> Vec<String> {
     let short = |step: &penstock_config::Step| match step.action.as_ref().expect("an action") {
         StepAction::RequestHeaders(_) => "request-headers".to_owned(),
         StepAction::ResponseHeaders(_) => "response-headers".to_owned(),

@@ -285,3 +285,24 @@ fn a_gateway_without_its_class_is_reported_where_nobody_else_would() {
     let statuses = world.cluster().translate().statuses;
     assert!(!statuses.gateways.contains_key(&Name::new("default", "lost")));
 }
+
+#[test]
+fn a_second_listener_of_a_name_and_allowed_listeners_are_reported() {
+    let gateway = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: gw}, \
+        spec: {gatewayClassName: penstock, allowedListeners: {namespaces: {from: All}}, listeners: [\
+        {name: http, port: 80, protocol: HTTP}, {name: http, port: 81, protocol: HTTP}]}}";
+    let seen = World::new(&[gateway]).translate();
+    let status = &seen.statuses.gateways[&Name::new("default", "gw")];
+    assert_eq!(status.listeners.as_ref().map(Vec::len), Some(1));
+    let conditions = status.conditions.as_ref().expect("conditions");
+    let message = &conditions[0].message;
+    assert!(message.contains("second listener") && message.contains("ListenerSets"), "{message}");
+    assert_eq!(seen.listener_resource("default/gw/http").port, 80);
+}
+
+#[test]
+fn an_index_shows_no_secret() {
+    let world = World::new(&[&secret("cert", &["a.example"])]);
+    let shown = format!("{:?} {:?}", world.index, world.translate().state);
+    assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+}
