@@ -20,8 +20,9 @@ mod trace;
 pub use access_log::{AccessLog, AccessLogFormat};
 pub use init::{Guard, InitError, LogFormat, init};
 pub use metrics::{
-    BackendCells, Counter, FilterCells, Gauge, Histogram, ListenerCells, Metrics, MetricsOptions,
-    Reasons, RouteCells, Series, WorkerMetrics, status_class,
+    BackendCells, Counter, FilterCells, FilterSource, Gauge, Histogram, ListenerCells, Metrics,
+    MetricsOptions, MetricsPage, PageFormat, Reasons, RouteCells, Series, WorkerMetrics,
+    status_class,
 };
 pub use record::{
     ConnectionInfo, FilterRun, FilterStage, FilterVerdict, RequestDetail, RequestRecord, TlsInfo,
@@ -151,5 +152,95 @@ impl WorkerTelemetry {
         if let Some(log) = &self.log {
             log.finish(finished);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Mutex, time::Duration};
+
+    fn request() -> http::Request<()> {
+        http::Request::get("/v1?token=secret").header("host", "a.example:81").body(()).unwrap()
+    }
+
+    fn end(status: u16) -> RequestEnd {
+        RequestEnd { status, request_bytes: 3, response_bytes: 5, error: None }
+    }
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new(MetricsOptions::new(2)))
+    }
+
+    #[test]
+    fn a_request_is_counted_where_it_went() {
+        let metrics = metrics();
+        let telemetry = WorkerTelemetry::new(1, metrics.clone(), None, None);
+        let route = metrics.routes.get("shop/api");
+        let record = telemetry.begin(&request(), &fixture::connection());
+        assert_eq!(telemetry.cells().requests_active.get(), 1);
+        telemetry.finish(record, Some(&route), end(204));
+        let record = telemetry.begin(&request(), &fixture::connection());
+        telemetry.finish(record, None, RequestEnd { error: Some("no-route"), ..end(404) });
+        assert_eq!(route.at(1).requests[status_class(204)].get(), 1);
+        assert_eq!(route.sum(|cells| cells.request_bytes.get()), 3);
+        assert_eq!(route.sum(|cells| cells.response_bytes.get()), 5);
+        assert_eq!(metrics.unrouted.at(1).requests[status_class(404)].get(), 1);
+        assert_eq!(telemetry.cells().requests_active.get(), 0);
+        assert_eq!(telemetry.cells().requests.get(), 2);
+    }
+
+    #[test]
+    fn without_listeners_nothing_is_noted_and_headers_pass_as_they_came() {
+        let telemetry = WorkerTelemetry::new(0, metrics(), None, None);
+        let mut record = telemetry.begin(&request(), &fixture::connection());
+        assert!(!record.wants_detail() && !record.recording() && record.trace_id().is_none());
+        record.note(|_| panic!("nobody listens"));
+        let mut upstream = http::HeaderMap::new();
+        upstream.insert(TRACEPARENT, http::HeaderValue::from_static(fixture::TRACEPARENT));
+        assert_eq!(record.inject(telemetry.tracer(), &mut upstream), SpanId::INVALID);
+        assert_eq!(upstream[TRACEPARENT], fixture::TRACEPARENT);
+    }
+
+    #[test]
+    fn a_trace_that_is_not_sampled_is_passed_on_but_not_noted() {
+        let telemetry = WorkerTelemetry::new(0, metrics(), Some(Arc::new(Tracer::unsent())), None);
+        let mut request = request();
+        let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        request.headers_mut().insert(TRACEPARENT, http::HeaderValue::from_static(unsampled));
+        let record = telemetry.begin(&request, &fixture::connection());
+        assert!(!record.wants_detail() && !record.recording());
+        assert_eq!(record.trace_id(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        let mut upstream = http::HeaderMap::new();
+        let span = record.inject(telemetry.tracer(), &mut upstream);
+        assert_eq!(upstream[TRACEPARENT], format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{span}-00"));
+    }
+
+    #[test]
+    fn the_access_log_gets_a_line_without_a_trace() {
+        #[derive(Clone, Default)]
+        struct Output(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Output {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let output = Output::default();
+        let log = Arc::new(AccessLog::start(AccessLogFormat::Json, output.clone()).unwrap());
+        let telemetry = WorkerTelemetry::new(0, metrics(), None, Some(log.clone()));
+        let mut record = telemetry.begin(&request(), &fixture::connection());
+        record.note(|detail| detail.route = Some("shop/api".into()));
+        telemetry.finish(record, None, end(200));
+        assert!(log.shutdown(Duration::from_secs(10)));
+        let line: serde_json::Value = serde_json::from_slice(&output.0.lock().unwrap()).unwrap();
+        assert_eq!(line["host"], "a.example:81");
+        assert_eq!(line["path"], "/v1");
+        assert_eq!(line["route"], "shop/api");
+        assert_eq!(line["status"], 200);
+        assert!(line["trace_id"].is_null());
     }
 }

@@ -5,11 +5,17 @@
 //! only labels without a fixed set of values, and each has a bound ([`MetricsOptions`]).
 
 mod cells;
+mod families;
+mod page;
+mod process;
 mod series;
+mod text;
 
 pub use cells::{
     BOUNDS_NS, Counter, Gauge, Histogram, HistogramTotal, STATUS_CLASSES, status_class,
 };
+pub use families::UNROUTED;
+pub use page::{FilterSource, MetricsPage, PageFormat};
 pub use series::{Bounded, OVERFLOW, Reasons, Series};
 
 use super::record::FilterVerdict;
@@ -123,7 +129,7 @@ pub struct WorkerMetrics {
 /// What the control path counts; any thread writes.
 #[derive(Debug, Default)]
 pub struct ConfigMetrics {
-    version: Mutex<Option<Box<str>>>,
+    version: Mutex<Option<Arc<str>>>,
     applies: AtomicU64,
     refusals: Reasons,
 }
@@ -138,6 +144,20 @@ impl ConfigMetrics {
     /// A part of a configuration was refused.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.inc(reason);
+    }
+
+    fn version(&self) -> Option<Arc<str>> {
+        self.version.lock().clone()
+    }
+
+    fn applies(&self) -> u64 {
+        self.applies.load(Relaxed)
+    }
+
+    fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut total = BTreeMap::new();
+        self.refusals.add_to(&mut total);
+        total
     }
 }
 

@@ -81,6 +81,16 @@ impl<T: Default> Bounded<T> {
         new
     }
 
+    /// How many names there are.
+    pub(super) fn len(&self) -> usize {
+        self.series.lock().len()
+    }
+
+    /// How many there may be.
+    pub(super) fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// Every series with its name. The overflow comes last, and only where the bound was reached.
     pub(super) fn all(&self) -> Vec<(Arc<str>, Arc<Series<T>>)> {
         let series = self.series.lock();

@@ -1,6 +1,8 @@
 //! W3C Trace Context: <https://www.w3.org/TR/trace-context/> in and out.
 
-pub use opentelemetry::trace::{SpanId, TraceId, TraceState};
+pub use opentelemetry::trace::{SpanId, TraceId};
+
+use opentelemetry::trace::TraceState;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::str::FromStr;
@@ -19,26 +21,26 @@ const RANDOM: u8 = 0b10;
 
 /// What a caller says of the trace that a request belongs to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parent {
+pub(in super::super) struct Parent {
     /// The trace.
-    pub trace_id: TraceId,
+    pub(super) trace_id: TraceId,
     /// The caller's span.
-    pub span_id: SpanId,
+    pub(super) span_id: SpanId,
     /// Flags that this version knows.
     flags: u8,
     /// Vendors' state, handed on as it came.
-    pub state: TraceState,
+    pub(super) state: TraceState,
 }
 
 impl Parent {
     /// Whether the caller recorded the trace.
-    pub fn sampled(&self) -> bool {
+    pub(super) fn sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
     /// The context of a request; `None` where there is none or it is invalid, in which case a new
     /// trace begins and `tracestate` is ignored (section 4.3).
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(in super::super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let value = values.next()?;
         if values.next().is_some() {
@@ -116,14 +118,14 @@ pub struct RequestTrace {
     /// The caller's span.
     pub parent: Option<SpanId>,
     /// Vendors' state.
-    pub state: TraceState,
+    pub(super) state: TraceState,
     flags: u8,
     propagate: bool,
 }
 
 impl RequestTrace {
     /// The trace of a request with this parent. `propagate` says whether upstreams learn of it.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         parent: Option<Parent>,
         new_trace: TraceId,
         span_id: SpanId,
@@ -224,7 +226,7 @@ mod tests {
         assert_eq!(parent.span_id.to_string(), "00f067aa0ba902b7");
         assert!(parent.sampled());
         let unsampled = VALID.replace("-01", "-00");
-        assert!(!super::Parent::of(&headers(&[("traceparent", &unsampled)])).unwrap().sampled());
+        assert!(!Parent::of(&headers(&[("traceparent", &unsampled)])).unwrap().sampled());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! What cannot wait is decided at its start: the trace, the id of its span and whether it is sampled,
 //! since the upstream is told.
 
-pub mod context;
+pub(super) mod context;
 pub(super) mod export;
 mod sampler;
 pub(super) mod settings;
@@ -42,6 +42,12 @@ pub struct Tracer {
 impl Tracer {
     pub(super) fn new(sampler: Sampler, propagate: bool, queue: Queue<Item>) -> Self {
         Self { sampler, propagate, ids: RandomIdGenerator::default(), queue }
+    }
+
+    /// One whose spans nobody sends.
+    #[cfg(test)]
+    pub(super) fn unsent() -> Self {
+        Self::new(Sampler::default(), true, super::queue::queue(8, 8).0)
     }
 
     /// The trace of a request with these fields.

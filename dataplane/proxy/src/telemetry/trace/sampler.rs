@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 /// Decides whether a trace is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampler {
+pub(in super::super) struct Sampler {
     /// Whether a caller's decision stands.
     parent_based: bool,
     /// A trace is sampled if the low 63 bits of its id, read as a number, are below this.
@@ -33,7 +33,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Says what is wrong and what would be right.
-    pub fn parse(name: &str, argument: Option<&str>) -> Result<Self, String> {
+    pub(super) fn parse(name: &str, argument: Option<&str>) -> Result<Self, String> {
         let (parent_based, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
             None => (false, name),
@@ -55,7 +55,7 @@ impl Sampler {
 
     /// Whether a trace is recorded, given what its caller decided.
     #[inline]
-    pub fn samples(&self, parent: Option<bool>, trace: TraceId) -> bool {
+    pub(super) fn samples(&self, parent: Option<bool>, trace: TraceId) -> bool {
         match parent {
             Some(sampled) if self.parent_based => sampled,
             _ => {

@@ -305,3 +305,159 @@ fn text(value: &str) -> Value {
 fn lossy(value: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(value).into_owned().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixture;
+    use std::collections::BTreeMap;
+
+    const LIMITS: Limits = Limits { attributes: 128, events: 128 };
+
+    fn spans_of(request: &Finished, limits: Limits) -> Vec<SpanData> {
+        let mut spans = Vec::new();
+        Spans::new(limits).of(request, &mut spans);
+        spans
+    }
+
+    fn attributes(span: &SpanData) -> BTreeMap<&str, String> {
+        span.attributes.iter().map(|kv| (kv.key.as_str(), kv.value.to_string())).collect()
+    }
+
+    fn id(number: u64) -> SpanId {
+        SpanId::from_bytes(number.to_be_bytes())
+    }
+
+    #[test]
+    fn the_tree_is_one_server_span_with_a_child_for_each_policy_that_ran_and_each_try() {
+        let spans = spans_of(&fixture::finished(), LIMITS);
+        let shape: Vec<_> = spans.iter().map(|s| (s.span_kind.clone(), &*s.name)).collect();
+        assert_eq!(
+            shape,
+            [
+                (SpanKind::Server, "GET /v1"),
+                (SpanKind::Internal, "filter shop/key"),
+                (SpanKind::Internal, "filter shop/tidy"),
+                (SpanKind::Client, "GET"),
+                (SpanKind::Client, "GET"),
+            ],
+            "shop/silent did not run"
+        );
+        assert_eq!(spans[0].parent_span_id.to_string(), "00f067aa0ba902b7");
+        assert!(spans[0].parent_span_is_remote);
+        assert_eq!(spans[0].span_context.span_id(), id(7));
+        for span in &spans {
+            assert_eq!(
+                span.span_context.trace_id().to_string(),
+                "4bf92f3577b34da6a3ce929d0e0e4736"
+            );
+            assert!(span.span_context.is_sampled());
+        }
+        assert!(spans[1..].iter().all(|s| s.parent_span_id == id(7) && !s.parent_span_is_remote));
+        assert_eq!(spans[3].span_context.span_id(), id(8), "the id that the upstream was given");
+        assert_eq!(spans[4].span_context.span_id(), id(9));
+    }
+
+    #[test]
+    fn the_server_span_follows_the_conventions_and_has_no_query() {
+        let spans = spans_of(&fixture::finished(), LIMITS);
+        let expected: BTreeMap<&str, String> = [
+            ("http.request.method", "GET"),
+            ("url.scheme", "https"),
+            ("url.path", "/v1/things"),
+            ("server.address", "api.example.com"),
+            ("server.port", "443"),
+            ("client.address", "203.0.113.9"),
+            ("network.peer.address", "10.0.0.9"),
+            ("network.peer.port", "4711"),
+            ("network.protocol.version", "2"),
+            ("tls.protocol.name", "tls"),
+            ("tls.protocol.version", "1.3"),
+            ("user_agent.original", "curl/8"),
+            ("http.request.header.x-request-id", "[\"abc\"]"),
+            ("http.route", "/v1"),
+            ("http.response.status_code", "502"),
+            ("http.request.body.size", "10"),
+            ("http.response.body.size", "20"),
+            ("penstock.listener", "shop/gw/https"),
+            ("penstock.route", "shop/api"),
+            ("penstock.rule", "things"),
+            ("error.type", "502"),
+            ("penstock.attribute.tenant", "red"),
+        ]
+        .map(|(key, value)| (key, value.to_owned()))
+        .into();
+        assert_eq!(attributes(&spans[0]), expected);
+        assert_eq!(spans[0].status, Status::error(""));
+        let millis = spans[0].end_time.duration_since(spans[0].start_time).unwrap();
+        assert_eq!(millis, Duration::from_micros(12_345));
+    }
+
+    #[test]
+    fn a_policys_span_has_its_verdict_and_its_own_notes_but_nothing_forged() {
+        let spans = spans_of(&fixture::finished(), LIMITS);
+        let key = attributes(&spans[1]);
+        assert_eq!(key["penstock.filter"], "shop/key");
+        assert_eq!(key["penstock.filter.stage"], "request");
+        assert_eq!(key["penstock.filter.tier"], "call");
+        assert_eq!(key["penstock.filter.verdict"], "edit");
+        assert_eq!((key["key.id"].as_str(), key["key.age"].as_str()), ("last", "3"));
+        assert_eq!(key.len(), spans[1].attributes.len(), "no key twice");
+        assert_eq!(spans[1].events[0].name, "checked");
+        assert_eq!(spans[1].status, Status::Unset);
+        let tidy = attributes(&spans[2]);
+        assert_eq!(tidy["error.type"], "filter-deadline");
+        assert_eq!(spans[2].status, Status::error("the deadline of 5 ms passed"));
+    }
+
+    #[test]
+    fn a_trys_span_says_whom_it_asked_and_how_that_ended() {
+        let spans = spans_of(&fixture::finished(), LIMITS);
+        let (first, second) = (attributes(&spans[3]), attributes(&spans[4]));
+        assert_eq!(first["url.full"], "http://10.1.0.1:8080/things");
+        assert_eq!(first["error.type"], "connection-reset");
+        assert_eq!(first["penstock.connection.reused"], "true");
+        assert!(!first.contains_key("http.request.resend_count"));
+        assert_eq!(second["http.request.resend_count"], "1");
+        assert_eq!(second["http.response.status_code"], "502");
+        assert_eq!(second["server.address"], "10.1.0.2");
+        assert_eq!(second["penstock.backend"], "shop/api:80");
+        assert_eq!((&spans[3].status, &spans[4].status), (&Status::error(""), &Status::error("")));
+    }
+
+    #[test]
+    fn a_4xx_is_no_error_of_the_server_span() {
+        let mut request = fixture::finished();
+        request.detail.status = 404;
+        let server = &spans_of(&request, LIMITS)[0];
+        assert_eq!(server.status, Status::Unset);
+        assert!(!attributes(server).contains_key("error.type"));
+    }
+
+    #[test]
+    fn a_method_that_nobody_knows_does_not_become_a_name() {
+        let mut request = fixture::finished();
+        request.detail.method = Method::from_bytes(b"BREW").unwrap();
+        request.detail.pattern = None;
+        let server = &spans_of(&request, LIMITS)[0];
+        assert_eq!(server.name, "HTTP");
+        assert_eq!(attributes(server)["http.request.method"], "_OTHER");
+        assert_eq!(attributes(server)["http.request.method_original"], "BREW");
+    }
+
+    #[test]
+    fn limits_cut_and_count() {
+        let spans = spans_of(&fixture::finished(), Limits { attributes: 3, events: 0 });
+        assert_eq!(spans[0].attributes.len(), 3);
+        assert_eq!(spans[0].dropped_attributes_count, 19);
+        assert_eq!((spans[1].events.len(), spans[1].events.dropped_count), (0, 1));
+    }
+
+    #[test]
+    fn a_port_is_split_from_a_host_in_every_form() {
+        assert_eq!(split_port("a.example:81"), ("a.example", Some(81)));
+        assert_eq!(split_port("a.example"), ("a.example", None));
+        assert_eq!(split_port("[::1]:81"), ("::1", Some(81)));
+        assert_eq!(split_port("[::1]"), ("::1", None));
+    }
+}
