@@ -27,7 +27,9 @@ pub(crate) mod policy {
         ownership: Borrowing { duplicate_if_necessary: false },
     });
 
-    pub(crate) use exports::penstock::policy::{describe, headers, paths, tls};
+    #[cfg(feature = "compile")]
+    pub(crate) use exports::penstock::policy::describe;
+    pub(crate) use exports::penstock::policy::{headers, paths, tls};
     pub(crate) use penstock::policy::types;
 }
 

@@ -56,7 +56,7 @@ pub use selector::{Exchange, Predicate, Selector};
 pub use series::{UserSeries, UserValue};
 pub use stats::{CALL_TIME_BOUNDS, FilterStats};
 pub use tls::{
-    Alert, ClientAuth, ClientHello, HelloDecision, PeerCertificate, PeerDecision, San, Terms,
-    TlsPlan,
+    Alert, Attributes, ClientAuth, ClientHello, HelloDecision, PeerCertificate, PeerDecision, San,
+    Terms, TlsPlan,
 };
 pub use worker::{Policy, Worker};

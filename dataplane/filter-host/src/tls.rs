@@ -1,5 +1,8 @@
 //! What TLS policies see and decide (`penstock:policy/tls`).
 
+/// Attributes of each exchange on a connection: names and values.
+pub type Attributes = Vec<(Box<str>, Box<str>)>;
+
 /// What the client offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
@@ -53,7 +56,7 @@ pub struct Terms {
     /// Whether to ask for a certificate.
     pub client_auth: Option<ClientAuth>,
     /// Become attributes of each exchange on the connection.
-    pub attributes: Vec<(Box<str>, Box<str>)>,
+    pub attributes: Attributes,
 }
 
 /// What a TLS policy decides on a ClientHello.
@@ -105,7 +108,7 @@ pub struct PeerCertificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerDecision {
     /// Accept; the fields become attributes of each exchange on the connection.
-    Accept(Vec<(Box<str>, Box<str>)>),
+    Accept(Attributes),
     /// End the handshake.
     Reject(Alert),
 }

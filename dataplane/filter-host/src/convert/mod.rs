@@ -60,6 +60,6 @@ fn attribute(name: String, value: String) -> Result<(Box<str>, Box<str>), Refusa
 
 fn attributes(
     fields: Vec<crate::bindings::policy::types::Field>,
-) -> Result<Vec<(Box<str>, Box<str>)>, Refusal> {
+) -> Result<crate::Attributes, Refusal> {
     fields.into_iter().map(|field| attribute(field.name, field.value)).collect()
 }

@@ -1,8 +1,9 @@
 //! The interfaces of `penstock:host`.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use penstock_config::Filter;
 use penstock_filter_host::{FilterFailure, PrepareError, SpanValue, UserValue, Verdict, Worker};
 
@@ -18,7 +19,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lines").extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -32,7 +33,7 @@ fn logged(work: impl FnOnce()) -> String {
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, work);
-    let bytes = lines.0.lock().expect("lines").clone();
+    let bytes = lines.0.lock().clone();
     String::from_utf8(bytes).expect("text")
 }
 

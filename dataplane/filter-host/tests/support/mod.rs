@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 use penstock_config::{Filter, OnFailure, OpaqueValues, PolicyKind, ResourceKind, Version};
@@ -18,17 +19,17 @@ static GUESTS: LazyLock<HashMap<String, Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// The component of a crate of `tests/guests`, without the prefix `guest-`.
-pub fn guest(name: &str) -> &'static [u8] {
+pub(crate) fn guest(name: &str) -> &'static [u8] {
     GUESTS.get(&format!("guest-{name}")).unwrap_or_else(|| panic!("no guest {name}"))
 }
 
 /// Settings with a small pool, so that many hosts fit the address space.
-pub fn config() -> HostConfig {
+pub(crate) fn config() -> HostConfig {
     HostConfig { max_instances: 64, ..HostConfig::default() }
 }
 
 /// A host with the guests `headers`, `capable`, `paths` and `tls`.
-pub fn host(config: HostConfig) -> Host {
+pub(crate) fn host(config: HostConfig) -> Host {
     let host = Host::new(config).expect("a host");
     for name in ["headers", "capable", "paths", "tls"] {
         host.load(host.compile(guest(name)).expect("a module"));
@@ -37,13 +38,13 @@ pub fn host(config: HostConfig) -> Host {
 }
 
 /// One host for all tests that need no settings of their own.
-pub fn shared() -> &'static Host {
+pub(crate) fn shared() -> &'static Host {
     static HOST: LazyLock<Host> = LazyLock::new(|| host(config()));
     &HOST
 }
 
 /// A filter of a guest.
-pub fn filter(guest_name: &str, name: &str, config_json: &str) -> Filter {
+pub(crate) fn filter(guest_name: &str, name: &str, config_json: &str) -> Filter {
     let kind = match guest_name {
         "paths" => PolicyKind::Paths,
         "tls" => PolicyKind::Tls,
@@ -65,49 +66,64 @@ pub fn filter(guest_name: &str, name: &str, config_json: &str) -> Filter {
 }
 
 /// A filter of the guest `headers` in a mode.
-pub fn mode(name: &str, mode: &str) -> Filter {
+pub(crate) fn mode(name: &str, mode: &str) -> Filter {
     filter("headers", name, &format!("\"{mode}\""))
 }
 
 /// The version of a filter, as node configuration has it.
-pub fn version(filter: &Filter) -> Version {
+pub(crate) fn version(filter: &Filter) -> Version {
     Version::of(&ResourceKind::Filter(filter.clone()))
 }
 
 /// Prepares a filter that must be fine.
-pub fn prepare(worker: &mut Worker, filter: &Filter) -> Policy {
+pub(crate) fn prepare(worker: &mut Worker, filter: &Filter) -> Policy {
     worker.prepare(filter, version(filter)).expect("a policy")
 }
 
 /// An exchange.
 #[derive(Clone, Default)]
-pub struct Words {
+pub(crate) struct Words {
     values: BTreeMap<String, Vec<u8>>,
     recording: bool,
 }
 
 impl Words {
     /// One whose header `x-do` tells the guest what to do.
-    pub fn told(order: &str) -> Self {
+    pub(crate) fn told(order: &str) -> Self {
         Self::default().with("header/x-do", order.as_bytes())
     }
 
     /// Sets a value by the selector's name.
-    pub fn with(mut self, selector: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(mut self, selector: &str, value: impl AsRef<[u8]>) -> Self {
         self.values.insert(selector.to_owned(), value.as_ref().to_vec());
         self
     }
 
     /// As one that is traced.
-    pub fn recorded(mut self) -> Self {
+    pub(crate) fn recorded(mut self) -> Self {
         self.recording = true;
         self
     }
 }
 
+/// What is left of a text after what was written.
+struct Rest<'a>(&'a str);
+
+impl Write for Rest<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 = self.0.strip_prefix(text).ok_or(std::fmt::Error)?;
+        Ok(())
+    }
+}
+
 impl Exchange for Words {
     fn read<'a>(&'a self, selector: &Selector) -> Option<Cow<'a, [u8]>> {
-        self.values.get(&selector.to_string()).map(|value| Cow::Borrowed(&value[..]))
+        let named = |(name, _): &(&String, &Vec<u8>)| {
+            // Compares as it writes: a string would be an allocation, and those are counted.
+            let mut rest = Rest(name);
+            write!(rest, "{selector}").is_ok() && rest.0.is_empty()
+        };
+        self.values.iter().find(named).map(|(_, value)| Cow::Borrowed(&value[..]))
     }
 
     fn recording(&self) -> bool {
@@ -124,7 +140,7 @@ impl Exchange for Words {
 }
 
 /// The value that a decision sets for a header.
-pub fn set<'a>(outcome: &'a Outcome<HeaderDecision>, header: &str) -> Option<&'a str> {
+pub(crate) fn set<'a>(outcome: &'a Outcome<HeaderDecision>, header: &str) -> Option<&'a str> {
     let Verdict::Decided(HeaderDecision::Edit(edits)) = &outcome.verdict else { return None };
     edits.iter().find_map(|edit| match edit {
         Edit::Set(name, value) if name == header => value.to_str().ok(),
@@ -133,6 +149,6 @@ pub fn set<'a>(outcome: &'a Outcome<HeaderDecision>, header: &str) -> Option<&'a
 }
 
 /// The number of the call in its instance, as the guest counts.
-pub fn count(outcome: &Outcome<HeaderDecision>) -> u32 {
+pub(crate) fn count(outcome: &Outcome<HeaderDecision>) -> u32 {
     set(outcome, "x-count").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{outcome:?}"))
 }
