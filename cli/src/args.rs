@@ -1,0 +1,208 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Gateway API on one machine: routes and WASM policies from files.
+#[derive(Debug, Parser)]
+#[command(
+    name = "penstock",
+    version,
+    about = "Gateway API on one machine: routes and WASM policies from files",
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  penstock run -f examples/quickstart\n  penstock check -f examples/quickstart\n\n`penstock help COMMAND` says more."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the Gateways and routes of files and folders
+    ///
+    /// Reads Gateway API objects (YAML or JSON) and serves them. Files are watched: a change is
+    /// applied as a whole, without a lost request; while a file is broken, what was served before
+    /// is served on. SIGHUP reads everything again, SIGTERM and Ctrl-C finish the requests in
+    /// flight and end.
+    #[command(
+        after_help = "Examples:\n  penstock run -f examples/quickstart\n  penstock run -f gateway.yaml -f routes/ --admin 127.0.0.1:9901 --access-log text\n\n  A listener on port 80 without root, dialled at port 8080:\n  penstock run -f site/ --port-offset 8000"
+    )]
+    Run(RunArgs),
+    /// Say what a cluster would say of the objects in files
+    ///
+    /// Prints the status that each object would have in a cluster. The exit code is 0 when
+    /// everything is accepted and resolved, 1 when something is not, 2 when nothing can be read.
+    #[command(
+        after_help = "Examples:\n  penstock check -f examples/quickstart\n  penstock check -f routes/ -o json | jq '.problems'"
+    )]
+    Check(CheckArgs),
+    /// Run a folder with its sample requests and show what each filter did
+    ///
+    /// Serves the folder as `run` does, beside an echo backend, sends the requests of the folder's
+    /// `expected.answers`, and shows each request, what reached the backend, and the answer. Then it
+    /// stays up, so that the files can be changed.
+    #[command(
+        after_help = "Examples:\n  penstock demo examples/quickstart\n  penstock demo examples/quickstart --once"
+    )]
+    Demo(DemoArgs),
+    /// A small backend that answers with the request it got, as JSON
+    #[command(
+        after_help = "Example:\n  penstock echo --bind 127.0.0.1:3000 &\n  curl -s http://127.0.0.1:3000/hello"
+    )]
+    Echo(EchoArgs),
+}
+
+/// Where objects are read from.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Files or folders with objects; folders are read with the folders below them
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true, num_args = 1..)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// How the gateway serves.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; may be repeated. The default can be reached from this machine only;
+    /// 0.0.0.0 and :: are reached from everywhere
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", num_args = 1..)]
+    pub(crate) bind: Vec<IpAddr>,
+    /// Added to the port of each listener: with 8000, a listener on port 80 is dialled at 8080
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port_offset: u16,
+    /// Threads that serve; default: one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Serve /livez, /readyz, /metrics and /config (without secrets) here
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Write a line for each request to standard output
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) access_log: Option<AccessLog>,
+    /// How long requests in flight may take at the end, for example 30s
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// `penstock run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Form of the messages
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: EventFormat,
+}
+
+/// `penstock check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    /// Judge as a cluster would: no module files, no Services of type ExternalName
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
+}
+
+/// `penstock demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Folder with objects and `expected.answers`
+    pub(crate) folder: PathBuf,
+    /// End after the requests; the exit code is 0 when every answer was as expected
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// `penstock echo`
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// Address and port to listen on; port 0 takes any
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
+    pub(crate) bind: SocketAddr,
+}
+
+/// Form of an access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessLog {
+    /// One JSON object a line
+    Json,
+    /// One line for people
+    Text,
+}
+
+/// Form of the messages of a running gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// A duration as the Gateway API writes it (GEP-2257).
+fn duration(text: &str) -> Result<Duration, String> {
+    penstock_resources::duration::parse(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands().filter(|c| c.get_name() != "help") {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains(&format!("penstock {} ", command.get_name())), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_suggested() {
+        let error = Cli::try_parse_from(["penstock", "run", "-f", "x", "--port-ofset", "1"])
+            .expect_err("no such flag");
+        assert!(error.to_string().contains("--port-offset"), "{error}");
+    }
+
+    #[test]
+    fn a_run_binds_to_this_machine_unless_told_otherwise() {
+        let Ok(Cli { command: Command::Run(run) }) =
+            Cli::try_parse_from(["penstock", "run", "-f", "a", "b", "-f", "c"])
+        else {
+            panic!("a valid command line")
+        };
+        assert_eq!(run.files.paths, ["a", "b", "c"].map(PathBuf::from));
+        assert_eq!(run.serve.bind, [IpAddr::from([127, 0, 0, 1])]);
+        assert_eq!(run.serve.drain_timeout, Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,15 @@
+//! From files to objects, with the place of everything that is wrong.
+//!
+//! [`files::read`] is the only part that touches the file system; [`load`] is a function of what
+//! was read. Every finding is a [`Diagnostic`] with file, line, column, field, cause and remedy.
+
+mod diagnostic;
+mod files;
+mod node;
+mod objects;
+mod scalar;
+mod yaml;
+
+pub(crate) use diagnostic::Diagnostic;
+pub(crate) use files::{Snapshot, SourceFile, read};
+pub(crate) use objects::{Located, Source, diagnose_config, load};

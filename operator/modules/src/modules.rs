@@ -1,0 +1,128 @@
+//! The modules that are in use.
+
+use crate::{DEFAULT_MAX_BYTES, Failure, Sources, source, summary::summary};
+use penstock_filter_host::{Host, PrepareError, Problem, digest};
+use penstock_gateway::{FilterFacts, FilterReason};
+use penstock_resources::WasmFilter;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was found out about one filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolution {
+    /// For the index.
+    pub facts: FilterFacts,
+    /// What is wrong in `spec.config`, each with its JSON Pointer into it.
+    pub problems: Vec<Problem>,
+}
+
+/// Resolves filters, and keeps the host's modules to those that are in use.
+pub struct Modules {
+    host: Host,
+    max_bytes: u64,
+    /// Every digest that was compiled, and why it cannot be used where it cannot.
+    compiled: BTreeMap<String, Result<(), Failure>>,
+    /// What was found out about a filter, for as long as its module and its spec stay.
+    resolved: BTreeMap<String, (String, WasmFilter, Resolution)>,
+}
+
+impl Modules {
+    /// Modules for a host, each of at most [`DEFAULT_MAX_BYTES`].
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            max_bytes: DEFAULT_MAX_BYTES,
+            compiled: BTreeMap::new(),
+            resolved: BTreeMap::new(),
+        }
+    }
+
+    /// The same with another limit, in bytes.
+    pub fn with_max_bytes(self, max_bytes: u64) -> Self {
+        Self { max_bytes, ..self }
+    }
+
+    /// Finds out about a filter. Afterwards its module is loaded where the facts say `Ready`. What
+    /// is known already of the same bytes and the same spec is not done again.
+    pub fn resolve(&mut self, filter: &WasmFilter, sources: &dyn Sources) -> Resolution {
+        let name = name_of(filter);
+        let content = match source::fetch(filter, sources, self.max_bytes) {
+            Ok(content) => content,
+            Err(failure) => return failure.into(),
+        };
+        let digest = digest(&content);
+        if let Some((known, of, resolution)) = self.resolved.get(&name)
+            && *known == digest
+            && of.spec == filter.spec
+            && of.metadata.generation == filter.metadata.generation
+        {
+            return resolution.clone();
+        }
+        let resolution = match self.check(filter, &digest, &content) {
+            Ok(facts) => Resolution { facts, problems: Vec::new() },
+            Err(failure) => failure.into(),
+        };
+        self.resolved.insert(name, (digest, filter.clone(), resolution.clone()));
+        resolution
+    }
+
+    /// Forgets what no filter of the list uses, and unloads modules that none of them names. Called
+    /// when the nodes have let go of the old configuration.
+    pub fn retain<'a>(&mut self, filters: impl Iterator<Item = &'a WasmFilter>) {
+        let names: BTreeSet<String> = filters.map(name_of).collect();
+        self.resolved.retain(|name, _| names.contains(name));
+        let used: BTreeSet<&String> = self.resolved.values().map(|(digest, ..)| digest).collect();
+        self.compiled.retain(|digest, result| {
+            let keep = used.contains(digest);
+            if !keep && result.is_ok() {
+                self.host.unload(digest);
+            }
+            keep
+        });
+    }
+
+    fn check(
+        &mut self,
+        filter: &WasmFilter,
+        digest: &str,
+        content: &[u8],
+    ) -> Result<FilterFacts, Failure> {
+        self.compile(digest, content)?;
+        let kind = match self.host.module(digest) {
+            Some(module) => module.kind,
+            None => return Err(PrepareError::ModuleNotFound(digest.to_owned()).into()),
+        };
+        let resource = penstock_gateway::filter_resource(filter, digest, kind)
+            .map_err(|message| Failure::new(FilterReason::InvalidConfig, message))?;
+        let plan = self.host.check(&resource)?;
+        Ok(FilterFacts::Ready { digest: digest.to_owned(), kind, summary: summary(&plan) })
+    }
+
+    fn compile(&mut self, digest: &str, content: &[u8]) -> Result<(), Failure> {
+        if let Some(result) = self.compiled.get(digest) {
+            return result.clone();
+        }
+        let result = match self.host.compile(content) {
+            Ok(module) => {
+                self.host.load(module);
+                Ok(())
+            }
+            Err(error) => Err(Failure::from(error)),
+        };
+        self.compiled.insert(digest.to_owned(), result.clone());
+        result
+    }
+}
+
+impl From<Failure> for Resolution {
+    fn from(failure: Failure) -> Self {
+        let problems = failure.problems.clone();
+        Self { facts: failure.into(), problems }
+    }
+}
+
+/// `namespace/name`
+fn name_of(filter: &WasmFilter) -> String {
+    let metadata = &filter.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    format!("{namespace}/{}", metadata.name.as_deref().unwrap_or_default())
+}
