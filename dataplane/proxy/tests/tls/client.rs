@@ -1,7 +1,8 @@
 //! Clients.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
     Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -93,11 +94,11 @@ impl Always {
     /// Shows another certificate from now on, or none.
     pub(crate) fn change(&self, identity: Option<&Identity>) {
         let next = identity.and_then(|identity| Self::new(identity, identity.key()).current());
-        *self.0.lock().expect("no panic") = next;
+        *self.0.lock() = next;
     }
 
     fn current(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().expect("no panic").clone()
+        self.0.lock().clone()
     }
 }
 

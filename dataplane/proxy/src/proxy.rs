@@ -1,0 +1,281 @@
+//! The proxy as its owner sees it: start, apply, drain.
+
+use crate::{
+    ProxyOptions,
+    snapshot::{Context, Snapshot},
+    telemetry::{Metrics, MetricsOptions, WorkerTelemetry},
+    tls::Refusal,
+    worker::{Bound, Command, WorkerConfig, bind, spawn},
+};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use penstock_config::{ApplyError, Delta, Key, Kind, State, Version};
+use penstock_filter_host::Host;
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// For a worker to prepare or commit; one that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running proxy. Dropping it drains it.
+#[derive(Debug)]
+pub struct Proxy {
+    options: ProxyOptions,
+    host: Host,
+    metrics: Arc<Metrics>,
+    workers: Vec<(UnboundedSender<Command>, JoinHandle<()>)>,
+    snapshot: ArcSwap<Snapshot>,
+    ready: AtomicBool,
+    control: Mutex<Control>,
+}
+
+/// What one change at a time uses.
+#[derive(Debug, Default)]
+struct Control {
+    bound: Vec<Bound>,
+}
+
+/// The proxy cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system has no thread or no event queue left. A retry can help.
+    #[error("cannot start a worker thread: {0}")]
+    Worker(#[from] std::io::Error),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ack {
+    /// The configuration that serves now.
+    pub version: Version,
+    /// What of it cannot be served. The rest is.
+    pub refused: Vec<Refusal>,
+}
+
+/// Where a port is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundPort {
+    /// Port of the listener.
+    pub port: u32,
+    /// Where it is bound.
+    pub address: SocketAddr,
+}
+
+/// New sockets of one address: one for each worker.
+type Opened = (Bound, Vec<TcpListener>);
+
+impl Proxy {
+    /// Starts the workers. They serve nothing until the first [`Proxy::apply`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(options: ProxyOptions, host: Host) -> Result<Self, StartError> {
+        let count = options.workers.max(1);
+        let metrics = Arc::new(Metrics::new(MetricsOptions::new(count)));
+        let worker = |number| {
+            let telemetry = WorkerTelemetry::new(
+                number,
+                metrics.clone(),
+                options.tracer.clone(),
+                options.access_log.clone(),
+            );
+            spawn(WorkerConfig { telemetry, host: host.clone(), pool: options.pool })
+        };
+        let workers = (0..count).map(worker).collect::<Result<_, _>>()?;
+        Ok(Self {
+            options,
+            host,
+            metrics,
+            workers,
+            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            ready: AtomicBool::new(false),
+            control: Mutex::default(),
+        })
+    }
+
+    /// Applies a change: builds its snapshot beside the one that serves, binds new ports, has every
+    /// worker prepare it, and only then has all of them swap. Blocks until it serves.
+    ///
+    /// What cannot be served is refused by name and the rest served. A change that does not fit the
+    /// configuration at all is refused as a whole, and nothing changes.
+    pub fn apply(&self, delta: &Delta) -> Ack {
+        let mut control = self.control.lock();
+        let previous = self.snapshot.load_full();
+        let mut state = State::clone(&previous.state);
+        if let Err(ApplyError::MissingParent { child, parent }) = state.apply(delta) {
+            let message = format!("refers to {parent}, which does not exist");
+            let refusal = Refusal { key: child, reason: "MissingParent", message };
+            self.metrics.config.refused(refusal.reason);
+            return Ack { version: previous.version, refused: vec![refusal] };
+        }
+        let context = Context { host: &self.host, metrics: &self.metrics, previous: &previous };
+        let (snapshot, mut refused) = Snapshot::build(Arc::new(state), &context);
+        let snapshot = Arc::new(snapshot);
+        let opened = self.open(&control, &snapshot, &mut refused);
+        for filter in self.prepare(&snapshot) {
+            if !refused.contains(&filter) {
+                refused.push(filter);
+            }
+        }
+        self.commit(&mut control, &snapshot, opened);
+        self.snapshot.store(snapshot.clone());
+        self.metrics.config.applied(snapshot.version);
+        for refusal in &refused {
+            self.metrics.config.refused(refusal.reason);
+        }
+        self.ready.store(true, Relaxed);
+        Ack { version: snapshot.version, refused }
+    }
+
+    /// Binds the ports that are new, for all workers.
+    fn open(
+        &self,
+        control: &Control,
+        snapshot: &Snapshot,
+        refused: &mut Vec<Refusal>,
+    ) -> Vec<Opened> {
+        let mut opened = Vec::new();
+        for port in snapshot.ports.values() {
+            for ip in &self.options.bind {
+                if control.bound.iter().any(|b| b.port == port.number && b.address.ip() == *ip) {
+                    continue;
+                }
+                let offset = self.options.port_offset;
+                match bind(*ip, port.number, offset, self.workers.len()) {
+                    Ok(sockets) => opened.push(sockets),
+                    Err(error) => {
+                        refused.extend(port.listeners.iter().map(|listener| Refusal {
+                            key: Key::new(Kind::Listener, &*listener.key),
+                            reason: error.reason(),
+                            message: error.to_string(),
+                        }));
+                    }
+                }
+            }
+        }
+        opened
+    }
+
+    /// Has all workers prepare a snapshot. Gives what they could not.
+    fn prepare(&self, snapshot: &Arc<Snapshot>) -> Vec<Refusal> {
+        let (done, prepared) = mpsc::channel();
+        self.tell(|_| Command::Prepare { snapshot: snapshot.clone(), done: done.clone() });
+        drop(done);
+        let mut refused: Vec<Refusal> = Vec::new();
+        for worker in self.wait(&prepared) {
+            for refusal in worker.refused {
+                if !refused.contains(&refusal) {
+                    refused.push(refusal);
+                }
+            }
+        }
+        refused
+    }
+
+    /// Has all workers swap and serve the sockets.
+    fn commit(&self, control: &mut Control, snapshot: &Snapshot, mut opened: Vec<Opened>) {
+        let serves = |bound: &Bound| snapshot.ports.contains_key(&bound.port);
+        let (kept, closed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut control.bound).into_iter().partition(serves);
+        control.bound = kept;
+        control.bound.extend(opened.iter().map(|(bound, _)| bound.clone()));
+        let (done, committed) = mpsc::channel();
+        self.tell(|_| {
+            let mine = |(bound, sockets): &mut Opened| Some((bound.clone(), sockets.pop()?));
+            Command::Commit {
+                open: opened.iter_mut().filter_map(mine).collect(),
+                close: closed.clone(),
+                done: done.clone(),
+            }
+        });
+        drop(done);
+        self.wait(&committed);
+    }
+
+    fn tell(&self, mut command: impl FnMut(usize) -> Command) {
+        for (number, (sender, _)) in self.workers.iter().enumerate() {
+            if sender.send(command(number)).is_err() {
+                tracing::error!(number, "a worker has ended");
+            }
+        }
+    }
+
+    /// The answers of all workers.
+    fn wait<T>(&self, answers: &mpsc::Receiver<T>) -> Vec<T> {
+        let mut found = Vec::with_capacity(self.workers.len());
+        while found.len() < self.workers.len() {
+            match answers.recv_timeout(PATIENCE) {
+                Ok(answer) => found.push(answer),
+                Err(error) => {
+                    tracing::error!("a worker does not answer: {error}");
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a configuration was applied and serves.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed)
+    }
+
+    /// Where ports are served.
+    pub fn ports(&self) -> Vec<BoundPort> {
+        let control = self.control.lock();
+        let bound = control.bound.iter();
+        bound.map(|bound| BoundPort { port: bound.port, address: bound.address }).collect()
+    }
+
+    /// The configuration that serves.
+    pub fn state(&self) -> Arc<State> {
+        self.snapshot.load().state.clone()
+    }
+
+    /// The cells of all metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Where filters run.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Addresses that listeners are bound to.
+    pub fn bind(&self) -> &[IpAddr] {
+        &self.options.bind
+    }
+
+    /// Ends the proxy: no new connections, the others after their requests, at the latest after
+    /// [`ProxyOptions::drain_timeout`]. Blocks until all workers have ended.
+    pub fn drain(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ready.store(false, Relaxed);
+        let limit = self.options.drain_timeout;
+        self.tell(|_| Command::Drain(limit));
+        for (_, thread) in self.workers.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,182 @@
+//! The thread of a worker.
+
+use super::{
+    Bound, Clock, Command, Committed, Ending, Policies, Prepared, Registry, TICK, View, Worker,
+};
+use crate::{
+    downstream,
+    snapshot::Snapshot,
+    telemetry::WorkerTelemetry,
+    upstream::{Pool, PoolOptions},
+};
+use hashbrown::HashMap;
+use penstock_filter_host::Host;
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+/// What a worker is started with.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Its telemetry, which has its number.
+    pub telemetry: WorkerTelemetry,
+    /// Where policies run.
+    pub host: Host,
+    /// How its pool behaves.
+    pub pool: PoolOptions,
+}
+
+/// Starts a worker. The thread ends after [`Command::Drain`], or when the sender is dropped.
+///
+/// # Errors
+/// The system has no thread or no event queue left.
+pub fn spawn(config: WorkerConfig) -> io::Result<(mpsc::UnboundedSender<Command>, JoinHandle<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Names of endpoints are resolved there; nothing else blocks.
+        .max_blocking_threads(4)
+        .build()?;
+    let (sender, commands) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("proxy-worker-{}", config.telemetry.worker()))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(config, commands)))?;
+    Ok((sender, thread))
+}
+
+/// The sockets of a worker: telling a sender ends the accept loop.
+type Sockets = HashMap<SocketAddr, (watch::Sender<bool>, tokio::task::JoinHandle<()>)>;
+
+async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let clock = Rc::new(Clock::default());
+    let policies = Rc::new(Policies::new(&config.host, config.telemetry.worker()));
+    let pool = Pool::new(config.pool, clock.clone());
+    let (view, _) = View::prepare(Arc::new(Snapshot::empty()), None, &policies, &pool);
+    let worker = Rc::new(Worker {
+        telemetry: config.telemetry,
+        policies,
+        pool,
+        clock,
+        connections: Registry::default(),
+        view: RefCell::new(Rc::new(view)),
+        draining: Cell::new(false),
+    });
+    let mut sockets = Sockets::default();
+    let mut prepared: Option<Rc<View>> = None;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let drain = loop {
+        let command = tokio::select! {
+            biased;
+            command = commands.recv() => command,
+            _ = ticks.tick() => {
+                tick(&worker);
+                continue;
+            }
+        };
+        match command {
+            Some(Command::Prepare { snapshot, done }) => {
+                let (view, refused) =
+                    View::prepare(snapshot, Some(&worker.view()), &worker.policies, &worker.pool);
+                prepared = Some(Rc::new(view));
+                // Who asked may have given up; then nobody commits either.
+                let _ = done.send(Prepared { refused });
+            }
+            Some(Command::Commit { open, close, done }) => {
+                if let Some(view) = prepared.take() {
+                    drop(worker.swap(view));
+                }
+                stop(&worker, &mut sockets, &close).await;
+                start(&worker, &mut sockets, open);
+                worker.policies.maintain();
+                let _ = done.send(Committed);
+            }
+            Some(Command::Drain(limit)) => break limit,
+            None => break Duration::ZERO,
+        }
+    };
+    end(&worker, sockets, ticks, drain).await;
+}
+
+fn tick(worker: &Worker) {
+    worker.clock.tick();
+    let now = worker.clock.now();
+    worker.connections.tick(now);
+    if now.is_multiple_of(10) {
+        worker.pool.prune();
+    }
+    worker.policies.maintain();
+}
+
+fn start(worker: &Rc<Worker>, sockets: &mut Sockets, open: Vec<(Bound, TcpListener)>) {
+    for (bound, socket) in open {
+        let listener = match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(address = %bound.address, "cannot accept connections: {error}");
+                continue;
+            }
+        };
+        let (close, closing) = watch::channel(false);
+        let address = bound.address;
+        let accept = downstream::accept(worker.clone(), bound, listener, closing);
+        sockets.insert(address, (close, tokio::task::spawn_local(accept)));
+    }
+}
+
+/// Ends sockets. Connections that wait to be accepted still are.
+async fn stop(worker: &Worker, sockets: &mut Sockets, close: &[Bound]) {
+    for bound in close {
+        if let Some((close, task)) = sockets.remove(&bound.address) {
+            close_socket(bound.address, close, task).await;
+        }
+        worker.connections.finish(Some(bound.port), Ending::Drain);
+    }
+}
+
+async fn close_socket(
+    address: SocketAddr,
+    close: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+) {
+    let _ = close.send(true);
+    if let Err(error) = task.await {
+        tracing::error!(%address, "accept loop: {error}");
+    }
+}
+
+/// Lets the requests of all connections end.
+async fn end(
+    worker: &Worker,
+    mut sockets: Sockets,
+    mut ticks: tokio::time::Interval,
+    limit: Duration,
+) {
+    worker.draining.set(true);
+    for (address, (close, task)) in sockets.drain() {
+        close_socket(address, close, task).await;
+    }
+    worker.connections.finish(None, Ending::Drain);
+    let deadline = Instant::now() + limit;
+    while worker.connections.open() > 0 && Instant::now() < deadline {
+        ticks.tick().await;
+        tick(worker);
+    }
+    let left = worker.connections.open();
+    if left > 0 {
+        tracing::warn!(left, "connections were still busy when the drain timeout was over");
+        worker.connections.finish(None, Ending::Kill("drain-timeout"));
+        tokio::task::yield_now().await;
+    }
+}
