@@ -6,7 +6,7 @@ use crate::{FilterFacts, Index, Name};
 use penstock_config::{self as config, PolicyKind};
 use penstock_resources::conditions::{reasons, types};
 use penstock_resources::wasm_filter::{
-    Grant, OnFailure, OpaqueValues, PlanStatus, WasmFilter, WasmFilterStatus,
+    OnFailure, OpaqueValues, PlanStatus, WasmFilter, WasmFilterStatus,
 };
 use penstock_resources::{GROUP, Kind};
 use serde_json::Value;
@@ -76,56 +76,54 @@ impl Filters {
         policies: &ListenerPolicies,
         used: &BTreeSet<String>,
     ) -> BTreeMap<Name, WasmFilterStatus> {
-        let status = |(name, filter): (&Name, &Box<WasmFilter>)| {
-            let outcome = self.filters.get(name)?;
-            let is_used = used.contains(&name.to_string());
-            Some((name.clone(), status(index, name, filter, outcome, policies, is_used)))
-        };
-        index.filters.iter().filter_map(status).collect()
+        let known = index.filters().zip(index.filters.keys());
+        let known = known.filter_map(|(filter, name)| Some((name, filter, self.get(name)?)));
+        known
+            .map(|(name, filter, outcome)| {
+                let used = used.contains(&name.to_string());
+                (name.clone(), status(index, name, filter, outcome, policies, used))
+            })
+            .collect()
     }
 }
 
 fn translate(index: &Index, name: &Name, filter: &WasmFilter) -> Result<config::Filter, Problem> {
-    let (digest, kind) = match index.facts(name) {
-        Some(FilterFacts::Ready { digest, kind, .. }) => (digest, *kind),
+    // What is wrong with the object itself is known before its module is.
+    limits(filter).map_err(|message| Problem::new(reasons::INVALID, message))?;
+    match index.facts(name) {
+        Some(FilterFacts::Ready { digest, kind, .. }) => filter_resource(filter, digest, *kind)
+            .map_err(|message| Problem::new(reasons::INVALID, message)),
         Some(FilterFacts::Failed { reason, message }) => {
-            return Err(Problem::new(reason.as_str(), message.clone()));
+            Err(Problem::new(reason.as_str(), message.clone()))
         }
-        None => {
-            return Err(Problem::new(reasons::PENDING, "the module has not been looked at yet"));
-        }
-    };
-    filter_resource(filter, digest, kind).map_err(|message| Problem::new(reasons::INVALID, message))
+        None => Err(Problem::new(reasons::PENDING, "the module has not been looked at yet")),
+    }
 }
 
 /// What nodes are told of a filter whose module has this digest (`sha256:` and 64 hexadecimal
-/// digits) and kind. Who looks at modules has the host check exactly this.
+/// digits) and exports this interface. Whoever looks at a module tries it with the very same value.
 ///
 /// # Errors
-/// When a limit is no quantity or no duration: the field, cause and remedy.
+/// What is wrong with `spec.limits`, in words.
 pub fn filter_resource(
     filter: &WasmFilter,
     digest: &str,
     kind: PolicyKind,
 ) -> Result<config::Filter, String> {
     let (spec, metadata) = (&filter.spec, &filter.metadata);
-    let memory_bytes = spec.memory_bytes().map_err(|e| format!("spec.limits.memory: {e}"))?;
-    let deadline = spec.deadline().map_err(|e| format!("spec.limits.deadline: {e}"))?;
-    let mut grants: Vec<String> =
-        spec.grants.iter().copied().map(Grant::name).map(String::from).collect();
-    grants.sort();
-    grants.dedup();
-    let config_json = sorted(spec.config.as_ref().unwrap_or(&Value::Null)).to_string();
+    let (memory_bytes, deadline_us) = limits(filter)?;
+    let grants: BTreeSet<_> = spec.grants.iter().map(|grant| grant.name()).collect();
     let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let config = sorted(spec.config.as_ref().unwrap_or(&Value::Null));
     Ok(config::Filter {
         name: Name::new(namespace, metadata.name.as_deref().unwrap_or_default()).to_string(),
         kind: kind as i32,
         module: digest.to_owned(),
-        config_json,
+        config_json: config.to_string(),
         generation: metadata.generation.and_then(|g| u64::try_from(g).ok()).unwrap_or(0),
-        grants,
+        grants: grants.into_iter().map(str::to_owned).collect(),
         memory_bytes,
-        deadline_us: u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX),
+        deadline_us,
         max_invocations: spec.limits.max_invocations.unwrap_or(0),
         on_failure: match spec.on_failure {
             OnFailure::Closed => config::OnFailure::Closed,
@@ -136,6 +134,13 @@ pub fn filter_resource(
             OpaqueValues::Lossy => config::OpaqueValues::Lossy,
         } as i32,
     })
+}
+
+/// `spec.limits`: bytes of memory, and microseconds for a call.
+fn limits(filter: &WasmFilter) -> Result<(u64, u64), String> {
+    let memory = filter.spec.memory_bytes().map_err(|e| format!("spec.limits.memory: {e}"))?;
+    let deadline = filter.spec.deadline().map_err(|e| format!("spec.limits.deadline: {e}"))?;
+    Ok((memory, u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX)))
 }
 
 /// The same value with the keys of all objects in order: its text is then the same on every
