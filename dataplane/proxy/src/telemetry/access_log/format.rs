@@ -167,7 +167,7 @@ impl<'a> Line<'a> {
     fn write_text(&self, out: &mut String) -> fmt::Result {
         write!(
             out,
-            "{} {} \"{} {}://{}{} {}\" {} {}ms in={} out={}",
+            "{:.6} {} \"{} {}://{}{} HTTP/{}\" {} {}ms in={} out={}",
             self.time.0,
             self.client,
             Plain(self.method),
@@ -387,7 +387,7 @@ mod tests {
         let line = line(AccessLogFormat::Text, &fixture::finished());
         assert!(
             line.starts_with(
-                "2001-09-09T01:46:40Z 203.0.113.9 \
+                "2001-09-09T01:46:40.000000Z 203.0.113.9 \
                  \"GET https://api.example.com/v1/things HTTP/2\" 502 12.345ms in=10 out=20 \
                  listener=\"shop/gw/https\" route=\"shop/api\" rule=\"things\""
             ),

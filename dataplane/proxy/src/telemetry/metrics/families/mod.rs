@@ -99,6 +99,6 @@ fn nonzero(labels: &[&str], count: u64, report: &mut Report<'_>) {
 }
 
 fn buckets(sum: f64, bounds_ns: &[u64], counts: &[u64]) -> Number {
-    let bounds = bounds_ns.iter().map(|bound| *bound as f64 / 1e9).chain([f64::MAX]);
+    let bounds = bounds_ns.iter().map(|bound| *bound as f64 / 1e9).chain([f64::INFINITY]);
     Number::Spread(sum, bounds.zip(counts.iter().copied()).collect())
 }
