@@ -32,4 +32,3 @@ pub use name::Name;
 pub use status::{Confirmation, Statuses};
 pub use translate::{Translation, translate};
 pub use wasm_filter::filter_resource;
-pub use wasm_filter::filter_resource;
