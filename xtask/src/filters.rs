@@ -1,7 +1,7 @@
 //! `cargo xtask filters`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -10,21 +10,24 @@ use xtask_components::{Component, build, imports, root, target_dir};
 /// What `cargo xtask filters` does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FiltersArgs {
+    /// Folder of a crate or workspace with policies; they are written to FOLDER/dist.
+    #[arg(value_name = "FOLDER", default_value_os_t = root().join("filters"))]
+    folder: PathBuf,
     /// Write nothing; fail when a component in filters/dist is not what the sources make.
     #[arg(long)]
     check: bool,
 }
 
-/// Builds the policies of `filters/` and `examples/filters/` into `filters/dist/<name>.wasm`.
+/// Builds the policies of a folder, by default those of `filters/` and `examples/filters/`, into its
+/// `dist/<name>.wasm`.
 /// A file is written only where its bytes change. With `check` nothing is written.
 ///
 /// # Errors
 /// A policy does not build; with `check`: a file is not what the sources make.
 pub(crate) fn run(args: &FiltersArgs) -> Result<()> {
-    let check = args.check;
-    let workspace = root().join("filters");
-    let dist = workspace.join("dist");
-    let components = build(&workspace, &target_dir().join("filters"))?;
+    let FiltersArgs { check, ref folder } = *args;
+    let dist = folder.join("dist");
+    let components = build(folder, &target_dir().join("filters"))?;
     if !check {
         fs::create_dir_all(&dist).with_context(|| format!("cannot make {}", dist.display()))?;
     }
@@ -40,7 +43,8 @@ pub(crate) fn run(args: &FiltersArgs) -> Result<()> {
         println!("{}", line(component, fresh)?);
     }
     if !stale.is_empty() {
-        bail!("filters/dist is stale for {}; remedy: cargo xtask filters", stale.join(", "));
+        let (dist, stale) = (dist.display(), stale.join(", "));
+        bail!("{dist} is stale for {stale}; remedy: cargo xtask filters {}", folder.display());
     }
     Ok(())
 }
