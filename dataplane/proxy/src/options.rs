@@ -1,7 +1,7 @@
 //! How a proxy is started.
 
 use crate::{
-    telemetry::{AccessLog, Tracer},
+    telemetry::{AccessLog, ExportStats, Tracer},
     upstream::PoolOptions,
 };
 use std::{
@@ -25,6 +25,8 @@ pub struct ProxyOptions {
     pub pool: PoolOptions,
     /// Where traces go; `None` is off.
     pub tracer: Option<Arc<Tracer>>,
+    /// What became of spans, for the metrics page.
+    pub export: Option<Arc<ExportStats>>,
     /// Where the access log goes; `None` is off.
     pub access_log: Option<Arc<AccessLog>>,
 }
@@ -38,6 +40,7 @@ impl Default for ProxyOptions {
             drain_timeout: Duration::from_secs(30),
             pool: PoolOptions::default(),
             tracer: None,
+            export: None,
             access_log: None,
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::{
     ProxyOptions,
+    admin::{self, AdminSource},
     snapshot::{Context, Snapshot},
-    telemetry::{Metrics, MetricsOptions, WorkerTelemetry},
+    telemetry::{Metrics, MetricsOptions, MetricsPage, PageFormat, WorkerTelemetry},
     tls::Refusal,
     worker::{Bound, Command, WorkerConfig, bind, spawn},
 };
@@ -32,7 +33,8 @@ pub struct Proxy {
     options: ProxyOptions,
     host: Host,
     metrics: Arc<Metrics>,
-    workers: Vec<(UnboundedSender<Command>, JoinHandle<()>)>,
+    workers: Vec<UnboundedSender<Command>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     snapshot: ArcSwap<Snapshot>,
     ready: AtomicBool,
     control: Mutex<Control>,
@@ -90,12 +92,14 @@ impl Proxy {
             );
             spawn(WorkerConfig { telemetry, host: host.clone(), pool: options.pool })
         };
-        let workers = (0..count).map(worker).collect::<Result<_, _>>()?;
+        let spawned: Vec<_> = (0..count).map(worker).collect::<Result<_, _>>()?;
+        let (workers, threads) = spawned.into_iter().unzip();
         Ok(Self {
             options,
             host,
             metrics,
             workers,
+            threads: Mutex::new(threads),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             ready: AtomicBool::new(false),
             control: Mutex::default(),
@@ -202,7 +206,7 @@ impl Proxy {
     }
 
     fn tell(&self, mut command: impl FnMut(usize) -> Command) {
-        for (number, (sender, _)) in self.workers.iter().enumerate() {
+        for (number, sender) in self.workers.iter().enumerate() {
             if sender.send(command(number)).is_err() {
                 tracing::error!(number, "a worker has ended");
             }
@@ -256,17 +260,39 @@ impl Proxy {
         &self.options.bind
     }
 
-    /// Ends the proxy: no new connections, the others after their requests, at the latest after
-    /// [`ProxyOptions::drain_timeout`]. Blocks until all workers have ended.
-    pub fn drain(mut self) {
-        self.end();
+    /// The metrics page as of now.
+    pub fn metrics_text(&self) -> String {
+        self.page().render(PageFormat::OpenMetrics)
     }
 
-    fn end(&mut self) {
+    /// The configuration that serves, without secrets.
+    pub fn config_dump(&self) -> serde_json::Value {
+        admin::dump(&self.state())
+    }
+
+    fn page(&self) -> MetricsPage {
+        let host = self.host.clone();
+        MetricsPage {
+            metrics: self.metrics.clone(),
+            filters: Some(Arc::new(move || host.stats())),
+            tracer: self.options.tracer.clone(),
+            export: self.options.export.clone(),
+            log: self.options.access_log.clone(),
+        }
+    }
+
+    /// Ends the proxy: no new connections, the others after their requests, at the latest after
+    /// [`ProxyOptions::drain_timeout`]. Blocks until all workers have ended; a second call does
+    /// nothing.
+    pub fn drain(&self) {
         self.ready.store(false, Relaxed);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        if threads.is_empty() {
+            return;
+        }
         let limit = self.options.drain_timeout;
         self.tell(|_| Command::Drain(limit));
-        for (_, thread) in self.workers.drain(..) {
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
@@ -274,8 +300,35 @@ impl Proxy {
     }
 }
 
+impl AdminSource for Proxy {
+    fn live(&self) -> Result<(), String> {
+        match self.threads.lock().iter().find(|thread| thread.is_finished()) {
+            Some(thread) => Err(format!(
+                "thread {} has ended",
+                thread.thread().name().unwrap_or("proxy-worker")
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.is_ready() {
+            true => Ok(()),
+            false => Err("no configuration is in effect yet, or the proxy is ending".into()),
+        }
+    }
+
+    fn metrics(&self, format: PageFormat) -> String {
+        self.page().render(format)
+    }
+
+    fn config(&self) -> serde_json::Value {
+        self.config_dump()
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.end();
+        self.drain();
     }
 }
