@@ -3,7 +3,10 @@
 mod args;
 mod check;
 mod control;
+mod demo;
+mod echo;
 mod loader;
+mod run;
 mod sources;
 
 use args::{Cli, Command};
@@ -22,7 +25,9 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
-        _ => Ok(ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(&args),
+        Command::Echo(args) => echo::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -23,6 +23,7 @@ pub(crate) struct Controller {
     known: BTreeMap<ObjectId, Known>,
     problems: BTreeMap<ObjectId, Vec<Problem>>,
     served: State,
+    confirmation: Confirmation,
     verdicts: BTreeMap<ObjectId, Verdict>,
 }
 
@@ -107,27 +108,36 @@ impl Controller {
     pub(crate) fn plan(&mut self, now: i64) -> Planned {
         self.index.settings_mut().now = Some(now);
         let translation = translate(&self.index);
-        Planned {
-            delta: self.served.diff(&translation.state),
-            state: translation.state,
-            statuses: translation.statuses,
-        }
+        let mut delta = self.served.diff(&translation.state);
+        // What was refused may be possible by now: the port is free again, for example.
+        let again =
+            self.confirmation.refused.iter().filter_map(|(key, ..)| translation.state.get(key));
+        let again: Vec<_> = again.filter(|r| !delta.upserts.contains(r)).cloned().collect();
+        delta.upserts.extend(again);
+        delta.upserts.sort_by(|a, b| a.key.cmp(&b.key));
+        delta.upserts.dedup_by(|a, b| a.key == b.key);
+        Planned { delta, state: translation.state, statuses: translation.statuses }
     }
 
-    /// Takes in what the proxy answered. What it refused counts as not served, so that it is tried
-    /// again with the next plan. Returns what changed for people.
-    pub(crate) fn confirm(&mut self, planned: Planned, confirmation: &Confirmation) -> Vec<Change> {
-        let refused: BTreeSet<_> = confirmation.refused.iter().map(|(key, ..)| key).collect();
-        let served = match refused.is_empty() {
-            true => planned.state,
-            false => {
-                let new = planned.state.iter().filter(|r| !refused.contains(&r.key));
-                let old = self.served.iter().filter(|r| refused.contains(&r.key));
-                old.chain(new).map(|r| (*r.content).clone()).collect()
-            }
-        };
-        self.served = served;
-        self.judge(&planned.statuses.confirm(confirmation))
+    /// Whether the proxy refused something, so that it is worth trying again.
+    pub(crate) fn has_refusals(&self) -> bool {
+        !self.confirmation.refused.is_empty()
+    }
+
+    /// What the proxy answered last; it stays true while nothing is sent.
+    pub(crate) fn last_confirmation(&self) -> Confirmation {
+        self.confirmation.clone()
+    }
+
+    /// Takes in what the proxy answered. What it refused is tried again with the next plan. Returns
+    /// what changed for people.
+    pub(crate) fn confirm(&mut self, planned: Planned, confirmation: Confirmation) -> Vec<Change> {
+        if confirmation.acknowledged {
+            self.served = planned.state;
+        }
+        let changes = self.judge(&planned.statuses.confirm(&confirmation));
+        self.confirmation = confirmation;
+        changes
     }
 
     /// The statuses of a plan that no proxy was asked about.

@@ -48,7 +48,7 @@ fn apply(controller: &mut Controller, text: &str) -> (Delta, Vec<String>) {
     controller.accept(objects(text));
     let planned = controller.plan(0);
     let delta = planned.delta.clone();
-    let changes = controller.confirm(planned, &acknowledged());
+    let changes = controller.confirm(planned, acknowledged());
     (delta, changes.iter().map(show).collect())
 }
 
@@ -101,13 +101,13 @@ fn what_the_proxy_refuses_is_told_and_tried_again() {
     assert!(planned.delta.upserts.iter().any(|r| r.key == key));
     let refused = (key.clone(), "PortUnavailable".to_owned(), "port 80 is taken".to_owned());
     let confirmation = Confirmation { refused: vec![refused], acknowledged: true };
-    let told: Vec<String> = controller.confirm(planned, &confirmation).iter().map(show).collect();
+    let told: Vec<String> = controller.confirm(planned, confirmation).iter().map(show).collect();
     assert!(told.iter().any(|t| t.contains("refused   Gateway default/web")), "{told:?}");
     assert!(told.iter().any(|t| t.contains("listener http") && t.contains("port 80 is taken")));
 
     let again = controller.plan(0);
     assert_eq!(again.delta.upserts.iter().map(|r| &r.key).collect::<Vec<_>>(), [&key]);
-    let told: Vec<String> = controller.confirm(again, &acknowledged()).iter().map(show).collect();
+    let told: Vec<String> = controller.confirm(again, acknowledged()).iter().map(show).collect();
     assert_eq!(told, ["accepted  Gateway default/web: listener http with 0 routes"]);
     assert!(controller.plan(0).delta.is_empty());
 }

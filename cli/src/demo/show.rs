@@ -80,7 +80,12 @@ mod tests {
         let after = map(&[("x-same", "s"), ("x-old", "2"), ("x-tenant", "blue")]);
         assert_eq!(
             changes(&before, &after),
-            [('-', "X-Key", "k"), ('-', "x-old", "1"), ('+', "x-old", "2"), ('+', "x-tenant", "blue")]
+            [
+                ('-', "X-Key", "k"),
+                ('-', "x-old", "1"),
+                ('+', "x-old", "2"),
+                ('+', "x-tenant", "blue")
+            ]
         );
     }
 }

@@ -11,5 +11,7 @@ mod scalar;
 mod yaml;
 
 pub(crate) use diagnostic::Diagnostic;
-pub(crate) use files::{Snapshot, SourceFile, read};
+#[cfg(test)]
+pub(crate) use files::SourceFile;
+pub(crate) use files::{Snapshot, read};
 pub(crate) use objects::{Located, Source, diagnose_config, load};

@@ -175,6 +175,9 @@ fn read_object(file: &str, node: &Node) -> Result<Object, Vec<Diagnostic>> {
 /// `Kind namespace/name` as far as the object says it.
 fn label(kind: Kind, value: &Value) -> String {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if text("/metadata/name").is_empty() {
+        return kind.name().to_owned();
+    }
     let namespace = match text("/metadata/namespace") {
         _ if !kind.namespaced() => String::new(),
         "" => "default".to_owned(),

@@ -67,7 +67,7 @@ fn each_kind_of_bad_input_names_place_field_and_remedy() {
         ("kind: Service\n", "a.yaml:1:1: apiVersion: `apiVersion` is missing"),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {}\nspec: {}\n",
-            "a.yaml:3:1: Service: metadata.name: the object has no name; name it",
+            "a.yaml:3:1: Service: metadata.name: `name` is required",
         ),
         (
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HttpRoute\nmetadata: {name: x}\n",

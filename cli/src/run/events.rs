@@ -54,7 +54,9 @@ impl Printer {
 impl Event {
     fn json(&self) -> Value {
         match self {
-            Event::Diagnostic(diagnostic) => json!({"event": "diagnostic", "diagnostic": diagnostic}),
+            Event::Diagnostic(diagnostic) => {
+                json!({"event": "diagnostic", "diagnostic": diagnostic})
+            }
             Event::NotApplied(errors) => json!({"event": "not-applied", "errors": errors}),
             Event::Applied => json!({"event": "applied"}),
             Event::Change(Change::Verdict(verdict)) => verdict_json(verdict),
@@ -91,7 +93,10 @@ impl std::fmt::Display for Event {
                 write!(f, "not applied because of this error; what was served is served on")
             }
             Event::NotApplied(errors) => {
-                write!(f, "not applied because of these {errors} errors; what was served is served on")
+                write!(
+                    f,
+                    "not applied because of these {errors} errors; what was served is served on"
+                )
             }
             Event::Applied => write!(f, "all files can be read again"),
             Event::Change(Change::Verdict(verdict)) => write!(f, "{verdict}"),
@@ -102,10 +107,9 @@ impl std::fmt::Display for Event {
             Event::Listening(port, address) => {
                 write!(f, "listening on {address} for port {port}")
             }
-            Event::Admin(address) => write!(
-                f,
-                "admin on http://{address}: /livez /readyz /metrics /config"
-            ),
+            Event::Admin(address) => {
+                write!(f, "admin on http://{address}: /livez /readyz /metrics /config")
+            }
             Event::NothingServed => {
                 write!(f, "nothing is served yet: no listener of a Gateway is accepted")
             }

@@ -61,7 +61,7 @@ impl Watcher {
                 return;
             }
             // The receiver is gone only when the process ends.
-            drop(wake.send(Wake::Changed));
+            let _ = wake.send(Wake::Changed);
         });
         match watcher {
             Ok(watcher) => (Self { inner: Some(watcher), watched: BTreeSet::new() }, None),
@@ -70,11 +70,7 @@ impl Watcher {
     }
 
     /// Watches what was named, and the folders of further files, and nothing else.
-    pub(crate) fn watch<'a>(
-        &mut self,
-        named: &[PathBuf],
-        files: impl Iterator<Item = &'a Path>,
-    ) {
+    pub(crate) fn watch<'a>(&mut self, named: &[PathBuf], files: impl Iterator<Item = &'a Path>) {
         let mut wanted: BTreeSet<Watched> = named
             .iter()
             .map(|path| match path.is_dir() {
