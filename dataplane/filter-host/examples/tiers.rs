@@ -48,6 +48,7 @@ fn main() {
         ("guard miss", "guard", &["x"], Tier::GuardMiss),
         ("memo hit, 2 inputs", "memo", &["tenant-1", "tenant-2", "tenant-3"], Tier::Memo),
         ("call, 1 input, passes", "obey", &["pass"], Tier::Call),
+        ("call, 1 input, sets 1 header", "obey", &["one"], Tier::Call),
         ("call, 1 input, sets 3 headers", "obey", &["tenant-1", "tenant-2"], Tier::Call),
         ("call, 1 input, answers", "obey", &["respond"], Tier::Call),
     ] {

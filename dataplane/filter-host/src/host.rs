@@ -250,3 +250,15 @@ fn failed(step: &'static str, lost: Lost) -> PrepareError {
     let message = format!("{}: {}", lost.failure.as_reason(), lost.message);
     PrepareError::Failed { step, message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_shared_by_threads() {
+        fn shared<T: Clone + Send + Sync + 'static>() {}
+        shared::<Host>();
+        shared::<CompiledModule>();
+    }
+}

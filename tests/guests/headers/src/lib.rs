@@ -107,7 +107,6 @@ impl GuestPolicy for Mode {
                 });
                 return Plan { request: None, response };
             }
-            "drop-traps" | "obey" | "starts-large" => {}
             _ => {}
         }
         Plan { request: Some(stage), response }
@@ -124,6 +123,7 @@ impl GuestPolicy for Mode {
             || vec![set("x-count", &calls.to_string()), set("x-own", &self.own.get().to_string())];
         match order.as_str() {
             "pass" => Ok(Decision::Next),
+            "one" => Ok(Decision::Edit(vec![set("x-echo", "1")])),
             "fault" => Err("told to".into()),
             "trap" => panic!("told to"),
             "loop" => spin(),
