@@ -204,8 +204,7 @@ def penstock_objects(task: str, port: int, upstream: int, tls) -> list[dict]:
                 "apiVersion": "penstock.dev/v1alpha1", "kind": "WasmFilter",
                 "metadata": {"name": name}, "spec": {
                     "module": {"file": {"path": str(REPO / "filters/dist/header-rules.wasm")}},
-                    "config": {"request": {"set": [
-                        {"name": f"{HEADER}{i or ''}", "value": "{header.x-n}"}]}}}})
+                    "config": {"request": [{"set": {f"{HEADER}{i or ''}": "{header.x-n}"}}]}}})
             filters.append({"type": "ExtensionRef", "extensionRef": {
                 "group": "penstock.dev", "kind": "WasmFilter", "name": name}})
     api = "gateway.networking.k8s.io/v1"

@@ -1,0 +1,245 @@
+//! Steady load by a client that never retries.
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, body::Incoming, client::conn, header};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+
+/// How the load is made up.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// HTTP/1.1 connections, one request in flight on each.
+    pub http1: usize,
+    /// HTTP/2 connections.
+    pub http2: usize,
+    /// Requests in flight on each HTTP/2 connection.
+    pub streams: usize,
+    /// Time between an answer and the next request.
+    pub pause: Duration,
+}
+
+/// What the load saw.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answers with status 200 and a complete body.
+    pub answered: usize,
+    /// Everything else, resets included, in words.
+    pub failures: Vec<String>,
+    /// Time from request to complete answer, sorted.
+    pub latencies: Vec<Duration>,
+}
+
+impl Tally {
+    /// A percentile of the latencies, for example 0.99.
+    pub fn percentile(&self, share: f64) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+    }
+}
+
+/// A load that runs on a thread of its own until it is stopped.
+#[derive(Debug)]
+pub struct Load {
+    control: Arc<Control>,
+    thread: JoinHandle<Result<Tally>>,
+}
+
+#[derive(Debug)]
+struct Control {
+    target: SocketAddr,
+    host: String,
+    path: String,
+    shape: Shape,
+    stop: AtomicBool,
+    in_flight: AtomicUsize,
+}
+
+impl Load {
+    /// Starts `GET path` with `host` at `target`.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(target: SocketAddr, host: &str, path: &str, shape: Shape) -> Result<Self> {
+        let control = Arc::new(Control {
+            target,
+            host: host.to_owned(),
+            path: path.to_owned(),
+            shape,
+            stop: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+        });
+        let shared = Arc::clone(&control);
+        let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(tokio::task::LocalSet::new().block_on(&runtime, run(shared)))
+        })?;
+        Ok(Self { control, thread })
+    }
+
+    /// Requests that wait for their answer now.
+    pub fn in_flight(&self) -> usize {
+        self.control.in_flight.load(Relaxed)
+    }
+
+    /// Finishes the requests in flight and says what happened.
+    ///
+    /// # Errors
+    /// When the load could not run at all.
+    pub fn stop(self) -> Result<Tally> {
+        self.control.stop.store(true, Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the load panicked"))?
+    }
+}
+
+async fn run(control: Arc<Control>) -> Tally {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..control.shape.http1 {
+        tasks.spawn_local(http1(Arc::clone(&control)));
+    }
+    for _ in 0..control.shape.http2 {
+        tasks.spawn_local(http2(Arc::clone(&control)));
+    }
+    let mut total = Tally::default();
+    while let Some(done) = tasks.join_next().await {
+        let tally = done.unwrap_or_default();
+        total.answered += tally.answered;
+        total.failures.extend(tally.failures);
+        total.latencies.extend(tally.latencies);
+    }
+    total.latencies.sort_unstable();
+    total
+}
+
+/// Requests one after another on a connection. A connection that the server closed between two
+/// requests, after it said so, is replaced; a request that was sent is never sent again.
+async fn http1(control: Arc<Control>) -> Tally {
+    let mut tally = Tally::default();
+    while !control.stop.load(Relaxed) && tally.failures.len() < 20 {
+        let sender = async {
+            let stream = TcpStream::connect(control.target).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await?;
+            tokio::task::spawn_local(connection);
+            anyhow::Ok(sender)
+        };
+        let mut sender = match sender.await {
+            Ok(sender) => sender,
+            Err(error) => {
+                tally.failures.push(format!("connect: {error:#}"));
+                continue;
+            }
+        };
+        while !control.stop.load(Relaxed) && sender.ready().await.is_ok() {
+            let request = request(&control, &control.path);
+            let closes = exchange(&control, sender.send_request(request), &mut tally).await;
+            if closes {
+                break;
+            }
+            tokio::time::sleep(control.shape.pause).await;
+        }
+    }
+    tally
+}
+
+async fn http2(control: Arc<Control>) -> Tally {
+    let mut tally = Tally::default();
+    while !control.stop.load(Relaxed) && tally.failures.len() < 20 {
+        let sender = async {
+            let stream = TcpStream::connect(control.target).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) =
+                conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            tokio::task::spawn_local(connection);
+            anyhow::Ok(sender)
+        };
+        let sender = match sender.await {
+            Ok(sender) => sender,
+            Err(error) => {
+                tally.failures.push(format!("connect: {error:#}"));
+                continue;
+            }
+        };
+        let mut streams = tokio::task::JoinSet::new();
+        for _ in 0..control.shape.streams {
+            streams.spawn_local(http2_stream(Arc::clone(&control), sender.clone()));
+        }
+        while let Some(done) = streams.join_next().await {
+            let part = done.unwrap_or_default();
+            tally.answered += part.answered;
+            tally.failures.extend(part.failures);
+            tally.latencies.extend(part.latencies);
+        }
+    }
+    tally
+}
+
+async fn http2_stream(
+    control: Arc<Control>,
+    mut sender: conn::http2::SendRequest<Empty<Bytes>>,
+) -> Tally {
+    let mut tally = Tally::default();
+    // GOAWAY makes the sender unready: a new connection is opened, no request is repeated.
+    while !control.stop.load(Relaxed) && sender.ready().await.is_ok() {
+        let target = format!("http://{}{}", control.host, control.path);
+        let request = request(&control, &target);
+        exchange(&control, sender.send_request(request), &mut tally).await;
+        if tally.failures.len() >= 20 {
+            break;
+        }
+        tokio::time::sleep(control.shape.pause).await;
+    }
+    tally
+}
+
+fn request(control: &Control, target: &str) -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    if let Ok(host) = control.host.parse() {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request
+}
+
+/// Waits for one answer and counts it; true when the server will close the connection.
+async fn exchange<F>(control: &Control, sent: F, tally: &mut Tally) -> bool
+where
+    F: Future<Output = hyper::Result<hyper::Response<Incoming>>>,
+{
+    let begin = Instant::now();
+    control.in_flight.fetch_add(1, Relaxed);
+    let outcome = async {
+        let response = sent.await.map_err(|e| format!("no answer: {e:?}"))?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| format!("body broke off: {e:?}"))?.to_bytes();
+        let closes = head.headers.get(header::CONNECTION).is_some_and(|v| v == "close");
+        if head.status == 200 {
+            Ok(closes)
+        } else {
+            Err(format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body)))
+        }
+    };
+    let outcome = outcome.await;
+    control.in_flight.fetch_sub(1, Relaxed);
+    match outcome {
+        Ok(closes) => {
+            tally.answered += 1;
+            tally.latencies.push(begin.elapsed());
+            closes
+        }
+        Err(failure) => {
+            tally.failures.push(failure);
+            true
+        }
+    }
+}
