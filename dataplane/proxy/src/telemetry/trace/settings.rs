@@ -76,6 +76,11 @@ impl Settings {
                 }
             }
         }
+        if endpoint.is_some_and(|endpoint| endpoint.starts_with("https:")) {
+            return Err("the OTLP endpoint is https, which is not spoken here; name a collector \
+                        nearby by http and let it send on with TLS"
+                .into());
+        }
         let sampler = match get("OTEL_TRACES_SAMPLER") {
             Some(name) => Sampler::parse(&name, get("OTEL_TRACES_SAMPLER_ARG").as_deref())?,
             None => Sampler::default(),
@@ -162,6 +167,13 @@ mod tests {
         assert_eq!(read(&[("OTEL_TRACES_SAMPLER", "always_on")]), Ok(None));
         assert!(read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c")]).unwrap().is_some());
         assert!(with_endpoint(&[]).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_endpoint_behind_tls_is_refused_at_the_start_and_not_at_the_first_span() {
+        for name in ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+            assert!(read(&[(name, "https://c:4317")]).unwrap_err().contains("collector"));
+        }
     }
 
     #[test]
