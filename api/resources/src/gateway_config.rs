@@ -23,13 +23,9 @@ use crate::schema_rules::{keys, rules};
     shortname = "gwc",
     category = "penstock",
     doc = "Settings of Gateways beyond the Gateway API. A GatewayClass names it in parametersRef, a Gateway in infrastructure.parametersRef.",
-    printcolumn(name = "TLS default", type_ = "string", json_path = ".spec.tls.defaultProfile"),
-    printcolumn(
-        name = "Trusted hops",
-        type_ = "integer",
-        json_path = ".spec.clientAddress.trustedHops"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "TLS default", "type": "string", "jsonPath": ".spec.tls.defaultProfile"}"#,
+    printcolumn = r#"{"name": "Trusted hops", "type": "integer", "jsonPath": ".spec.clientAddress.trustedHops"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayConfigSpec {
