@@ -11,6 +11,7 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Dur
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot},
+    task::LocalSet,
 };
 
 /// Connections at a time.
@@ -46,7 +47,7 @@ impl AdminServer {
         };
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("admin".into()).spawn(move || {
-            runtime.block_on(async {
+            LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     () = serve(listener, source) => {}
                     // Dropping the sender means the same as sending.
@@ -88,7 +89,7 @@ async fn serve(listener: TcpListener, source: Arc<dyn AdminSource>) {
             }
         };
         let source = source.clone();
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let response =
                     answer(request.method(), request.uri().path(), request.headers(), &*source);

@@ -158,7 +158,8 @@ impl WorkerTelemetry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::Mutex, time::Duration};
+    use parking_lot::Mutex;
+    use std::time::Duration;
 
     fn request() -> http::Request<()> {
         http::Request::get("/v1?token=secret").header("host", "a.example:81").body(()).unwrap()
@@ -222,7 +223,7 @@ mod tests {
         struct Output(Arc<Mutex<Vec<u8>>>);
         impl std::io::Write for Output {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(bytes);
+                self.0.lock().extend_from_slice(bytes);
                 Ok(bytes.len())
             }
             fn flush(&mut self) -> std::io::Result<()> {
@@ -236,7 +237,7 @@ mod tests {
         record.note(|detail| detail.route = Some("shop/api".into()));
         telemetry.finish(record, None, end(200));
         assert!(log.shutdown(Duration::from_secs(10)));
-        let line: serde_json::Value = serde_json::from_slice(&output.0.lock().unwrap()).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&output.0.lock()).unwrap();
         assert_eq!(line["host"], "a.example:81");
         assert_eq!(line["path"], "/v1");
         assert_eq!(line["route"], "shop/api");
