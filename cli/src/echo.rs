@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::LocalSet};
 
 /// Bytes of a request body that are shown; a longer one is answered 413.
 const MAX_BODY: usize = 1024 * 1024;
@@ -25,10 +25,11 @@ const MAX_BODY: usize = 1024 * 1024;
 /// When the address cannot be listened on.
 pub(crate) fn run(args: &EchoArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    LocalSet::new().block_on(&runtime, async {
         let listener = bind(args.bind).await?;
         println!("echo backend on http://{}", listener.local_addr()?);
-        serve(listener).await
+        serve(listener).await;
+        Ok(())
     })
 }
 
@@ -42,11 +43,8 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Answers every request until the listener breaks.
-///
-/// # Errors
-/// When no more connections can be accepted.
-pub(crate) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
+/// Answers every request, for ever. Runs in a [`LocalSet`].
+pub(crate) async fn serve(listener: TcpListener) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -56,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
                 continue;
             }
         };
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service_fn(answer));

@@ -12,7 +12,8 @@ use tokio::{net::TcpStream, time::timeout};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends a request over a connection of its own and waits for the whole answer.
+/// Sends a request over a connection of its own and waits for the whole answer. Runs in a
+/// `LocalSet`.
 ///
 /// # Errors
 /// When there is no whole answer.
@@ -28,7 +29,7 @@ async fn exchange(gateway: SocketAddr, sent: &Sent) -> anyhow::Result<Observed> 
         .with_context(|| format!("cannot connect to the gateway at {gateway}"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its end is seen at the request.
-    tokio::spawn(connection);
+    tokio::task::spawn_local(connection);
     let mut request = Request::builder()
         .method(sent.method.as_str())
         .uri(&sent.path)

@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::LocalSet;
+
 /// How long requests in flight may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let scenario = Scenario::read(&args.folder)?;
     let telemetry = telemetry::init("penstock", telemetry::LogFormat::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
     start_backend(scenario.backend)?;
     println!("backend  {} (penstock echo)", scenario.backend);
     println!("gateway  {} (penstock run -f {})", scenario.gateway, args.folder.display());
@@ -49,7 +52,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     for (at, step) in scenario.requests.iter().enumerate() {
         let before = gateway.host().stats();
         let mut observed: Observed =
-            runtime.block_on(client::send(scenario.gateway, &step.request))?;
+            local.block_on(&runtime, client::send(scenario.gateway, &step.request))?;
         observed.filters = acted(&before, gateway.host());
         print!("{}", show::step(at + 1, step, &observed));
         good &= step.differences(&observed).is_empty();
@@ -75,11 +78,9 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 fn start_backend(address: SocketAddr) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(echo::bind(address)).context("the demo's backend")?;
-    thread::Builder::new().name("echo".into()).spawn(move || {
-        if let Err(error) = runtime.block_on(echo::serve(listener)) {
-            eprintln!("error: the demo's backend ended: {error:#}");
-        }
-    })?;
+    thread::Builder::new()
+        .name("echo".into())
+        .spawn(move || LocalSet::new().block_on(&runtime, echo::serve(listener)))?;
     Ok(())
 }
 

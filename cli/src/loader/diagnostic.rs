@@ -61,7 +61,7 @@ pub(crate) struct Diagnostic {
 }
 
 /// The place of a diagnostic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Place {
     /// Line, from one.
     #[serde(skip_serializing_if = "Option::is_none")]

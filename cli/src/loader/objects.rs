@@ -142,10 +142,10 @@ fn read_document(name: &str, path: &Arc<Path>, node: &Arc<Node>, loaded: &mut Lo
 }
 
 fn read_object(file: &str, node: &Node) -> Result<Object, Vec<Diagnostic>> {
-    let kind = kind_of(file, node).map_err(|d| vec![d])?;
+    let kind = kind_of(file, node)?;
     let mut value = node.to_json();
     let label = label(kind, &value);
-    let violations: Vec<Diagnostic> = validate::validate(&value)
+    let mut violations: Vec<Diagnostic> = validate::validate(&value)
         .into_iter()
         .map(|violation| {
             Diagnostic::error(Cause::Invalid, file, violation.message)
@@ -154,6 +154,7 @@ fn read_object(file: &str, node: &Node) -> Result<Object, Vec<Diagnostic>> {
                 .field(field_path(&violation.pointer))
         })
         .collect();
+    violations.sort_by_key(|violation| violation.at);
     if !violations.is_empty() {
         return Err(violations);
     }
@@ -186,14 +187,14 @@ fn label(kind: Kind, value: &Value) -> String {
     ObjectId { kind, namespace, name: text("/metadata/name").to_owned() }.to_string()
 }
 
-fn kind_of(file: &str, node: &Node) -> Result<Kind, Diagnostic> {
+fn kind_of(file: &str, node: &Node) -> Result<Kind, Vec<Diagnostic>> {
     let head = json!({"apiVersion": node.text("apiVersion"), "kind": node.text("kind")});
     let error = match Kind::of(&head) {
         Ok(kind) => return Ok(kind),
         Err(error) => error,
     };
     let at = |field: &str| node.locate(&format!("/{field}"));
-    Err(match error {
+    Err(vec![match error {
         ObjectError::UnknownKind { api_version, kind } => {
             unknown_kind(file, &api_version, &kind).at(at("kind"))
         }
@@ -206,7 +207,7 @@ fn kind_of(file: &str, node: &Node) -> Result<Kind, Diagnostic> {
         other => {
             Diagnostic::error(Cause::UnknownKind, file, other.to_string()).at(at("apiVersion"))
         }
-    })
+    }])
 }
 
 /// An unknown kind of a group that Penstock serves is an error: somebody expects it to act. Kinds

@@ -87,12 +87,12 @@ fn each_kind_of_bad_input_names_place_field_and_remedy() {
         ),
         ("apiVersion: v1\nkind: ServiceList\n", "a.yaml:1:1: items: a list needs its objects"),
         (
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web}\nspec:\n  rules:\n  - matches:\n    - path: {type: Prefix, value: /}\n",
-            "a.yaml:7:14: HTTPRoute default/web: spec.rules[0].matches[0].path.type: ",
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web}\nspec:\n  rules:\n  - matches:\n    - path: {value: /, tpye: Exact}\n",
+            "a.yaml:7:24: HTTPRoute default/web: spec.rules[0].matches[0].path.tpye: unknown field",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: many}\n",
-            "a.yaml:1:1: Service default/s: ",
+            "a.yaml:4:8: Service default/s: spec.ports: is a text",
         ),
     ] {
         let loaded = load_text(text);

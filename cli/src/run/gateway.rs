@@ -13,16 +13,14 @@ use penstock_gateway::{Confirmation, Mode};
 use penstock_modules::Modules;
 use penstock_proxy::{
     Ack, Proxy, ProxyOptions,
-    admin::{AdminServer, AdminSource, dump},
-    telemetry::{AccessLog, AccessLogFormat, Guard, MetricsPage, PageFormat},
+    admin::AdminServer,
+    telemetry::{AccessLog, AccessLogFormat, Guard},
 };
-use serde_json::Value;
 use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -70,6 +68,7 @@ impl Gateway {
             port_offset: args.port_offset,
             drain_timeout: args.drain_timeout,
             tracer: telemetry.tracer(),
+            export: telemetry.export_stats(),
             access_log: access_log.clone(),
             ..ProxyOptions::default()
         };
@@ -77,14 +76,10 @@ impl Gateway {
             options.workers = workers.into();
         }
         let proxy = Arc::new(Proxy::start(options, host.clone())?);
-        let view = || View {
-            proxy: Arc::downgrade(&proxy),
-            page: metrics_page(&proxy, telemetry, access_log.clone()),
-        };
         let admin = args
             .admin
             .map(|address| {
-                AdminServer::start(address, Arc::new(view())).with_context(|| {
+                AdminServer::start(address, proxy.clone()).with_context(|| {
                     format!("cannot listen on {address}: choose another address with --admin")
                 })
             })
@@ -212,58 +207,11 @@ impl Gateway {
     /// Ends: no new connections, the requests in flight are finished, at the latest after the drain
     /// timeout. The admin port says "not ready" meanwhile.
     pub(crate) fn drain(self) {
-        let mut proxy = self.proxy;
-        loop {
-            // An answer of the admin port may hold it for a moment.
-            match Arc::try_unwrap(proxy) {
-                Ok(proxy) => break proxy.drain(),
-                Err(shared) => proxy = shared,
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.proxy.drain();
         drop(self.admin);
         if let Some(log) = self.access_log {
             log.shutdown(LAST_LINES);
         }
-    }
-}
-
-/// What the admin port shows of the gateway.
-struct View {
-    proxy: Weak<Proxy>,
-    page: MetricsPage,
-}
-
-impl AdminSource for View {
-    fn ready(&self) -> Result<(), String> {
-        match self.proxy.upgrade() {
-            Some(proxy) if proxy.is_ready() => Ok(()),
-            Some(_) => Err("no configuration is served yet".into()),
-            None => Err("the gateway is ending".into()),
-        }
-    }
-
-    fn metrics(&self, format: PageFormat) -> String {
-        self.page.render(format)
-    }
-
-    fn config(&self) -> Value {
-        self.proxy.upgrade().map_or(Value::Null, |proxy| dump(&proxy.state()))
-    }
-}
-
-fn metrics_page(
-    proxy: &Proxy,
-    telemetry: &Guard,
-    access_log: Option<Arc<AccessLog>>,
-) -> MetricsPage {
-    let host = proxy.host().clone();
-    MetricsPage {
-        metrics: proxy.metrics().clone(),
-        filters: Some(Arc::new(move || host.stats())),
-        tracer: telemetry.tracer(),
-        export: telemetry.export_stats(),
-        log: access_log,
     }
 }
 

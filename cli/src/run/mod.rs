@@ -84,6 +84,7 @@ pub(crate) fn listen_to_signals(wake: Sender<Wake>) -> anyhow::Result<()> {
                     _ = hangup.recv() => Wake::Reload,
                 };
                 if next == Wake::Stop && std::mem::replace(&mut stopping, true) {
+                    #[expect(clippy::disallowed_methods, reason = "asked for twice: at once")]
                     std::process::exit(130);
                 }
                 // The loop is gone only when the process ends.

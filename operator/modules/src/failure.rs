@@ -52,7 +52,9 @@ impl From<ModuleError> for Failure {
                 (FilterReason::ModuleInvalid, "compile it again with this version of penstock")
             }
         };
-        Failure::new(reason, format!("{error}; {remedy}"))
+        // What a decoder says may go over several lines.
+        let cause: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
+        Failure::new(reason, format!("{}; {remedy}", cause.join(" ")))
     }
 }
 

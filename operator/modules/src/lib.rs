@@ -17,3 +17,6 @@ pub use source::{Sources, read_file};
 
 /// Bytes that a module may have unless the caller says otherwise: 16 MiB.
 pub const DEFAULT_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,11 @@ use crate::{DEFAULT_MAX_BYTES, Failure, Sources, source, summary::summary};
 use penstock_filter_host::{Host, PrepareError, Problem, digest};
 use penstock_gateway::{FilterFacts, FilterReason};
 use penstock_resources::WasmFilter;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How many compiled modules are kept that no filter names any more: going back to an earlier version
+/// of a filter, the usual cure for a bad one, then needs no compilation.
+const KEPT_UNUSED: usize = 4;
 
 /// What was found out about one filter.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,8 @@ pub struct Modules {
     max_bytes: u64,
     /// Every digest that was compiled, and why it cannot be used where it cannot.
     compiled: BTreeMap<String, Result<(), Failure>>,
+    /// Digests of compiled modules that nobody names, the one that was used last at the end.
+    unused: VecDeque<String>,
     /// What was found out about a filter, for as long as its module and its spec stay.
     resolved: BTreeMap<String, (String, WasmFilter, Resolution)>,
 }
@@ -32,6 +38,7 @@ impl Modules {
             host,
             max_bytes: DEFAULT_MAX_BYTES,
             compiled: BTreeMap::new(),
+            unused: VecDeque::new(),
             resolved: BTreeMap::new(),
         }
     }
@@ -65,19 +72,23 @@ impl Modules {
         resolution
     }
 
-    /// Forgets what no filter of the list uses, and unloads modules that none of them names. Called
-    /// when the nodes have let go of the old configuration.
+    /// Forgets what no filter of the list uses, and unloads modules that none of them names but the
+    /// few that were used last. Called when the nodes have let go of the old configuration.
     pub fn retain<'a>(&mut self, filters: impl Iterator<Item = &'a WasmFilter>) {
         let names: BTreeSet<String> = filters.map(name_of).collect();
         self.resolved.retain(|name, _| names.contains(name));
         let used: BTreeSet<&String> = self.resolved.values().map(|(digest, ..)| digest).collect();
-        self.compiled.retain(|digest, result| {
-            let keep = used.contains(digest);
-            if !keep && result.is_ok() {
-                self.host.unload(digest);
+        self.compiled.retain(|digest, result| result.is_ok() || used.contains(digest));
+        self.unused.retain(|digest| !used.contains(digest));
+        let fresh = self.compiled.keys().filter(|d| !used.contains(d) && !self.unused.contains(d));
+        let fresh: Vec<String> = fresh.cloned().collect();
+        self.unused.extend(fresh);
+        while self.unused.len() > KEPT_UNUSED {
+            if let Some(digest) = self.unused.pop_front() {
+                self.compiled.remove(&digest);
+                self.host.unload(&digest);
             }
-            keep
-        });
+        }
     }
 
     fn check(
