@@ -10,6 +10,8 @@ pub enum Reason {
     BadRequest,
     /// `Transfer-Encoding` beside `Content-Length` (RFC 9112, section 6.1).
     AmbiguousLength,
+    /// A transfer coding other than `chunked` (RFC 9112, section 6.1).
+    TransferCoding,
     /// No `Host`, or several, or one that differs from `:authority`.
     BadHost,
     /// More or larger fields than the Gateway allows.
@@ -56,6 +58,7 @@ impl Reason {
         match self {
             Reason::BadRequest => "bad-request",
             Reason::AmbiguousLength => "ambiguous-length",
+            Reason::TransferCoding => "transfer-coding",
             Reason::BadHost => "bad-host",
             Reason::HeadersTooLarge => "headers-too-large",
             Reason::BodyTooLarge => "body-too-large",
@@ -89,7 +92,7 @@ impl Reason {
             Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Reason::Connect => StatusCode::NOT_IMPLEMENTED,
+            Reason::Connect | Reason::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Reason::NoBackend | Reason::Configuration => StatusCode::INTERNAL_SERVER_ERROR,

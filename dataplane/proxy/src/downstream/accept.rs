@@ -184,7 +184,10 @@ async fn encrypted(
     let timeout = port.settings().header_timeout;
     // Boxed: a handshake is rare and its state large; a served connection must not carry it.
     let handshake = Box::pin(tls::accept(tls_port, stream, peer, &policies, timeout));
+    // A handshake is like a head: it must end in time, and a drain waits for it.
+    state.pulse.head(Some(worker.clock.now()));
     let Some(accepted) = unless_ended(&state, handshake).await else { return };
+    state.pulse.head(None);
     let number = worker.telemetry.worker();
     match accepted {
         Ok((stream, session)) => {
@@ -212,6 +215,8 @@ async fn unless_ended<T>(state: &ConnectionState, future: impl Future<Output = T
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match state.poll_ending(cx) {
         Ending::Kill(_) => Poll::Ready(None),
+        // Nothing came yet, so nothing is lost.
+        Ending::Drain if !state.pulse.in_head() => Poll::Ready(None),
         _ => future.as_mut().poll(cx).map(Some),
     })
     .await

@@ -32,6 +32,8 @@ struct Stream {
     incoming: Incoming,
     timeout: Duration,
     watch: Option<Rc<Watch>>,
+    /// Whether the client has not taken the last part yet.
+    untaken: bool,
 }
 
 impl Body {
@@ -48,13 +50,18 @@ impl Body {
 
     /// An endpoint's answer: never `timeout` without progress.
     pub fn stream(incoming: Incoming, timeout: Duration, ongoing: Box<Ongoing>) -> Self {
-        let stream = Stream { incoming, timeout, watch: None };
+        let stream = Stream { incoming, timeout, watch: None, untaken: false };
         Self { content: Content::Stream(stream), ongoing: Some(ongoing) }
     }
 
     /// Ends the exchange.
     fn end(&mut self, error: Option<Reason>) {
         let Some(mut ongoing) = self.ongoing.take() else { return };
+        if let Content::Stream(stream) = &mut self.content
+            && std::mem::take(&mut stream.untaken)
+        {
+            ongoing.connection.state.taken();
+        }
         match error {
             Some(_) => ongoing.error = error,
             None => {
@@ -92,6 +99,11 @@ impl http_body::Body for Body {
             }
             Content::Stream(stream) => stream,
         };
+        if std::mem::take(&mut stream.untaken)
+            && let Some(ongoing) = &this.ongoing
+        {
+            ongoing.connection.state.taken();
+        }
         let Poll::Ready(frame) = Pin::new(&mut stream.incoming).poll_frame(cx) else {
             let Some(ongoing) = &this.ongoing else { return Poll::Ready(None) };
             let clock = &ongoing.connection.worker.clock;
@@ -108,10 +120,15 @@ impl http_body::Body for Body {
         match frame {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let ended = stream.incoming.is_end_stream();
                 if let Some(ongoing) = &mut this.ongoing {
                     ongoing.bytes += length;
+                    if !ended {
+                        stream.untaken = true;
+                        ongoing.connection.state.hand_on();
+                    }
                 }
-                if stream.incoming.is_end_stream() {
+                if ended {
                     this.end(None);
                 }
                 Poll::Ready(Some(Ok(frame)))

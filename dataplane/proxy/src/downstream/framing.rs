@@ -58,7 +58,8 @@ impl Framing {
                     };
                 }
                 _ => {
-                    if self.state == State::Start && !matches!(bytes[0], b'\r' | b'\n') {
+                    let begins = self.state == State::Start && self.line.is_empty();
+                    if begins && !matches!(bytes[0], b'\r' | b'\n') {
                         pulse.head(Some(tick));
                     }
                     let Some(end) = memchr::memchr(b'\n', bytes) else {

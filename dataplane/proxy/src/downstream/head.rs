@@ -26,6 +26,9 @@ pub(super) fn accept(head: &mut request::Parts, max_headers: usize) -> Result<Ac
     if head.headers.len() > max_headers {
         return Err(Reason::HeadersTooLarge);
     }
+    if !is_known_coding(&head.headers) {
+        return Err(Reason::TransferCoding);
+    }
     host(head)?;
     target(head)?;
     let upgrade = match head.version {
@@ -41,6 +44,17 @@ pub(super) fn accept(head: &mut request::Parts, max_headers: usize) -> Result<Ac
     // endpoint takes the body.
     head.headers.remove(header::EXPECT);
     Ok(Accepted { upgrade })
+}
+
+/// Only `chunked` is understood, once (RFC 9112, sections 6.1 and 7). What hyper decoded of another
+/// list of codings would go on as something that it is not.
+fn is_known_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }
 
 /// Exactly one `Host`, and that of the target where the target has one (RFC 9112, section 3.2;
@@ -263,6 +277,22 @@ mod tests {
         let mut connect = head(Version::HTTP_11, "/", &[("host", "a")]);
         connect.method = Method::CONNECT;
         assert_eq!(accepted(&mut connect), Err(Reason::Connect));
+    }
+
+    #[test]
+    fn rfc9112_6_1_a_transfer_coding_that_is_not_understood_is_refused() {
+        for (coding, known) in [
+            ("chunked", true),
+            ("Chunked", true),
+            ("gzip, chunked", false),
+            ("chunked, chunked", false),
+            ("identity", false),
+        ] {
+            let fields = [("host", "a"), ("transfer-encoding", coding)];
+            let mut head = head(Version::HTTP_11, "/", &fields);
+            let expected = if known { Ok(()) } else { Err(Reason::TransferCoding) };
+            assert_eq!(accepted(&mut head).map(|_| ()), expected, "{coding}");
+        }
     }
 
     #[test]

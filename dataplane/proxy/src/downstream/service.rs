@@ -90,6 +90,10 @@ fn arrive(
     let Some(port) = view.snapshot.ports.get(&connection.parts.port) else {
         return fail(Reason::NoRoute);
     };
+    // A port that changed its protocol is another one for connections from before.
+    if port.scheme() != connection.parts.scheme {
+        return fail(Reason::Misdirected);
+    }
     if parts.version != Version::HTTP_2 && connection.state.pulse.is_ambiguous(number) {
         return fail(Reason::AmbiguousLength);
     }

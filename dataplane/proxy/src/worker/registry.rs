@@ -90,6 +90,10 @@ pub struct ConnectionState {
     limits: Cell<Limits>,
     clock: Rc<Clock>,
     active: Cell<u32>,
+    /// Bodies of which the client has not taken what was handed on.
+    untaken: Cell<u32>,
+    /// Tick at which the client last took a part of any body.
+    taken_at: Cell<u32>,
     /// Tick since which no request is active.
     idle_since: Cell<u32>,
     ending: Cell<Ending>,
@@ -116,6 +120,20 @@ impl ConnectionState {
     pub fn end(&self) {
         self.active.set(self.active.get() - 1);
         self.idle_since.set(self.clock.now());
+    }
+
+    /// A part of a body was handed on; the client has not taken it yet.
+    #[inline]
+    pub fn hand_on(&self) {
+        self.untaken.set(self.untaken.get() + 1);
+        self.taken_at.set(self.clock.now());
+    }
+
+    /// The client took it, or the body ended.
+    #[inline]
+    pub fn taken(&self) {
+        self.untaken.set(self.untaken.get() - 1);
+        self.taken_at.set(self.clock.now());
     }
 
     /// How it is to end; the task of `context` is told when that changes.
@@ -148,7 +166,9 @@ impl ConnectionState {
         let since = |counted: u32, limit: u32| {
             counted != 0 && now.wrapping_sub(counted.wrapping_sub(1)) > limit
         };
-        if since(self.pulse.stuck_since.load(Relaxed), limits.body) {
+        // An HTTP/2 client can also stop by giving a stream no room.
+        let untaken = self.untaken.get() > 0 && now.wrapping_sub(self.taken_at.get()) > limits.body;
+        if untaken || since(self.pulse.stuck_since.load(Relaxed), limits.body) {
             self.finish(Ending::Kill("client-stuck"));
         }
         if self.active.get() > 0 {
@@ -186,6 +206,8 @@ impl Registry {
             limits: Cell::new(limits),
             clock: clock.clone(),
             active: Cell::new(0),
+            untaken: Cell::new(0),
+            taken_at: Cell::new(clock.now()),
             idle_since: Cell::new(clock.now()),
             ending: Cell::new(Ending::Open),
             waker: RefCell::new(None),
@@ -266,6 +288,21 @@ mod tests {
         assert_eq!(state.ending(), Ending::Open);
         state.pulse.stuck(Some(clock.now()));
         later(&registry, &clock, 4);
+        assert_eq!(state.ending(), Ending::Kill("client-stuck"));
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_of_any_body_is_cut_off() {
+        let (registry, clock) = (Registry::default(), Rc::new(Clock::default()));
+        let state = connection(&registry, &clock);
+        state.begin();
+        state.hand_on();
+        state.hand_on();
+        later(&registry, &clock, 3);
+        state.taken();
+        later(&registry, &clock, 3);
+        assert_eq!(state.ending(), Ending::Open, "one of two goes on");
+        later(&registry, &clock, 1);
         assert_eq!(state.ending(), Ending::Kill("client-stuck"));
     }
 

@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod client;
 pub mod config;
+pub mod h2;
 
 use config::Config;
 use penstock_config::{Delta, State};
@@ -48,6 +49,11 @@ impl Gateway {
         };
         options(&mut proxy_options);
         let proxy = Proxy::start(proxy_options, host).expect("a proxy");
+        Self::of(proxy, configure)
+    }
+
+    /// A proxy that was started elsewhere.
+    pub fn of(proxy: Proxy, configure: impl FnOnce(&mut Config)) -> Self {
         let mut gateway = Self { proxy, port: free_port(), state: State::default() };
         let ack = gateway.apply(configure);
         assert_eq!(ack.refused, [], "everything is served");
