@@ -28,21 +28,24 @@ build: ## Build the penstock command
 	@cargo build -p penstock-cli
 
 test: ## Install what the tests need and run all of them
-	$(say) '1/6 what the tests need'
+	$(say) '1/7 what the tests need'
 	@xtask/setup/wasm-tools.sh
-	$(say) '2/6 filters from source'
+	@xtask/setup/otlp-receiver.sh
+	$(say) '2/7 filters from source'
 	@cargo xtask filters
-	$(say) '3/6 form: rustfmt, clippy'
+	$(say) '3/7 form: rustfmt, clippy'
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets -- -D warnings
-	$(say) '4/6 generated files are fresh'
-	@cargo xtask generate --check
-	$(say) '5/6 tests'
-	@cargo test --workspace
-	$(say) '6/6 dependencies: licences, advisories, bans'
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
-	 else echo 'cargo-deny is not installed: left out (cargo install cargo-deny)'; fi
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(say) '4/7 tests: build'
+	@cargo test --workspace --no-run
+	$(say) '5/7 tests: run'
+	@PENSTOCK_BIN=$(penstock) cargo test --workspace
+	$(say) '6/7 the filters: their own tests, on this machine instead of in the gateway'
+	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/filters-native cargo test --quiet --manifest-path filters/Cargo.toml
+	$(say) '7/7 generated files are fresh; the quickstart answers as it says'
+	@$(CARGO_TARGET_DIR)/debug/xtask generate --check
+	@$(penstock) demo examples/quickstart --once
 
-bench: filters ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
+bench: ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
 	$(say) 'measurements, each beside its peers in one run'
-	@tests/bench/run.sh $(BENCH)
+	@tests/bench/run.sh $(if $(BENCH),--only $(BENCH))

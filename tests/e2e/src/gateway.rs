@@ -145,12 +145,16 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The `penstock` binary of this build, built once for each test process if need be.
+/// The `penstock` binary: the one that `PENSTOCK_BIN` names (`make test` does, since the workspace
+/// build has made it), else built once for each test process.
 ///
 /// # Errors
 /// When it cannot be built.
 pub fn penstock() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if let Some(path) = std::env::var_os("PENSTOCK_BIN") {
+        return Ok(path.into());
+    }
     BINARY
         .get_or_init(|| build_penstock().map_err(|e| format!("{e:#}")))
         .clone()
