@@ -48,6 +48,12 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let mut gateway = Gateway::start(std::slice::from_ref(&args.folder), &serve, &telemetry)?;
     gateway.reload().iter().for_each(|event| println!("{event}"));
 
+    anyhow::ensure!(
+        gateway.listens_on(scenario.gateway),
+        "the gateway does not listen on {}, for the reason above",
+        scenario.gateway
+    );
+
     let mut good = true;
     for (at, step) in scenario.requests.iter().enumerate() {
         let before = gateway.host().stats();

@@ -179,6 +179,11 @@ impl Gateway {
         self.listening = listening;
     }
 
+    /// Whether a port is open here.
+    pub(crate) fn listens_on(&self, address: SocketAddr) -> bool {
+        self.listening.iter().any(|(_, open)| *open == address)
+    }
+
     /// Where the admin port listens.
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(AdminServer::address)
