@@ -2,13 +2,13 @@
 
 use super::{
     Peer, RequestBody,
-    peer::{Connection, H1Connection},
+    peer::{Connection, H1Connection, Streams},
 };
 use crate::{snapshot::Host, worker::LocalExecutor};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use penstock_config::BackendProtocol;
-use std::{cell::Cell, future::Future, io, net::SocketAddr, pin::pin, rc::Rc};
+use std::{io, net::SocketAddr, pin::pin, rc::Rc};
 use tokio::net::TcpStream;
 
 /// A response's head may take so much before the endpoint is taken for broken.
@@ -69,14 +69,15 @@ impl Peer {
                     .handshake::<_, RequestBody>(TokioIo::new(stream))
                     .await
                     .map_err(ConnectError::Handshake)?;
-                let most = Rc::new(Cell::new(driver.current_max_send_streams().max(1)));
-                let seen = most.clone();
+                let streams = Rc::new(Streams::new(driver.current_max_send_streams().max(1)));
+                let seen = streams.clone();
                 tokio::task::spawn_local(async move {
                     let mut driver = pin!(driver);
                     let driven = std::future::poll_fn(|cx| {
                         let polled = driver.as_mut().poll(cx);
                         if polled.is_pending() {
-                            seen.set(driver.current_max_send_streams());
+                            seen.most.set(driver.current_max_send_streams());
+                            *seen.driver.borrow_mut() = Some(cx.waker().clone());
                         }
                         polled
                     });
@@ -84,7 +85,7 @@ impl Peer {
                         tracing::debug!(%address, "upstream connection: {error}");
                     }
                 });
-                Ok(Connection::H2(self.add_h2(sender, address, most)))
+                Ok(Connection::H2(self.add_h2(sender, address, streams)))
             }
         }
     }

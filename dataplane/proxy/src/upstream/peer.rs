@@ -13,6 +13,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     rc::Rc,
+    task::Waker,
     time::Duration,
 };
 
@@ -89,9 +90,32 @@ pub(super) struct H2Connection {
     pub(super) sender: http2::SendRequest<RequestBody>,
     pub(super) address: SocketAddr,
     pub(super) in_flight: Cell<u32>,
-    /// Streams that the endpoint allows, as its settings say.
-    pub(super) most: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
     idle_since: Cell<u32>,
+}
+
+/// Streams that an HTTP/2 endpoint allows. hyper says so to whoever drives the connection, and only
+/// when that is polled.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) most: Cell<usize>,
+    pub(super) driver: RefCell<Option<Waker>>,
+    known: Cell<bool>,
+}
+
+impl Streams {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most: Cell::new(most), driver: RefCell::new(None), known: Cell::new(false) }
+    }
+
+    /// An answer came, so the endpoint's settings did.
+    pub(super) fn learn(&self) {
+        if !self.known.replace(true)
+            && let Some(driver) = self.driver.borrow_mut().take()
+        {
+            driver.wake();
+        }
+    }
 }
 
 /// A connection with room for a request.
@@ -179,7 +203,9 @@ impl Peer {
         streams.retain(|connection| !connection.sender.is_closed());
         streams
             .iter()
-            .filter(|connection| (connection.in_flight.get() as usize) < connection.most.get())
+            .filter(|connection| {
+                (connection.in_flight.get() as usize) < connection.streams.most.get()
+            })
             .min_by_key(|connection| connection.in_flight.get())
             .cloned()
     }
@@ -188,13 +214,13 @@ impl Peer {
         &self,
         sender: http2::SendRequest<RequestBody>,
         address: SocketAddr,
-        most: Rc<Cell<usize>>,
+        streams: Rc<Streams>,
     ) -> Rc<H2Connection> {
         let connection = Rc::new(H2Connection {
             sender,
             address,
             in_flight: Cell::new(0),
-            most,
+            streams,
             idle_since: Cell::new(self.shared.clock.now()),
         });
         self.streams.borrow_mut().push(connection.clone());
@@ -240,6 +266,13 @@ impl Lease {
 
     pub(super) fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
+    }
+
+    /// The head of an answer came.
+    pub(super) fn answered(&self) {
+        if let Some(Connection::H2(connection)) = &self.connection {
+            connection.streams.learn();
+        }
     }
 
     /// The endpoint's address.

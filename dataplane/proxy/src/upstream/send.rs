@@ -93,6 +93,7 @@ pub async fn send(
         match sent {
             Ok(Ok(response)) => {
                 attempt.answered(&response, record);
+                lease.answered();
                 return Ok((response, lease));
             }
             Err(_) => return Err(attempt.failed(Reason::UpstreamTimeout, TIMEOUT, record)),
