@@ -246,3 +246,47 @@ fn load_goes_to_the_endpoint_with_the_fewest_requests() {
         assert_eq!(client.answer().status, 200);
     }
 }
+
+/// An endpoint that closes its first connection when it has read a second request there, and
+/// answers everything else. It ends with its listener and gives how many requests it read.
+fn closing_at_the_second(listener: TcpListener, connections: usize) -> usize {
+    let mut heads = 0;
+    for number in 0..connections {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        for nth in 0.. {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                head.push(byte[0]);
+            }
+            if head.is_empty() {
+                break;
+            }
+            heads += 1;
+            if number == 0 && nth == 1 {
+                break;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).expect("the answer is taken");
+        }
+    }
+    heads
+}
+
+#[test]
+fn rfc9112_9_3_1_a_request_that_may_have_been_acted_upon_is_sent_again_only_where_that_is_safe() {
+    for (method, status, heads, connections) in [("GET", 200, 3, 2), ("POST", 502, 2, 1)] {
+        let listener = TcpListener::bind((LOCAL, 0)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let endpoint = std::thread::spawn(move || closing_at_the_second(listener, connections));
+        let gateway = Gateway::start(|config| {
+            let backend = config.backend("closing", &[address]);
+            config.route_all(backend);
+        });
+        let mut client = Connection::open(gateway.address());
+        assert_eq!(client.get("a", "/").status, 200);
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(client.answer().status, status, "{method}");
+        drop(gateway);
+        assert_eq!(endpoint.join().expect("the endpoint"), heads, "{method}");
+    }
+}

@@ -74,10 +74,12 @@ fn another_connection_is_made_where_streams_are_used_up() {
             let request = h2::request("http://a/").header("x-wait-ms", "300");
             h2::send(&sender, request.body(h2::empty()).expect("a request"))
         };
-        let answers = futures_util::future::join_all((0..40).map(ask)).await;
-        assert!(answers.into_iter().all(|answer| answer.expect("an answer").status == 200));
+        for answer in futures_util::future::join_all((0..40).map(ask)).await {
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
     });
-    assert!((4..=6).contains(&echo.connections()), "{} connections", echo.connections());
+    assert!((3..=6).contains(&echo.connections()), "{} connections", echo.connections());
     assert_eq!(echo.requests(), 41);
 }
 

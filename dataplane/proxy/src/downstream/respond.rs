@@ -35,7 +35,7 @@ pub(super) fn made(flow: Flow, passed: Passed, mut ongoing: Box<Ongoing>) -> Res
 /// Puts a response through the response halves. Gives the body of an answer that took its place.
 pub(super) fn steps(ongoing: &mut Ongoing, passed: Passed) -> Option<Bytes> {
     let mut replaced = None;
-    let Some(rule) = ongoing.rule() else { return None };
+    let rule = ongoing.rule()?;
     let rule_steps = !rule.program.response.is_empty();
     let choice =
         passed.choice.filter(|(choice, _)| !rule.choices[*choice].program.response.is_empty());

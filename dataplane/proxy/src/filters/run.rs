@@ -49,7 +49,7 @@ pub fn on_request(
             RequestAction::Redirect(to) => redirect(exchange, to).unwrap_or(REFUSED),
             RequestAction::Rewrite(change) => match rewrite(exchange, change) {
                 // Without a matched prefix there is nothing to replace.
-                Ok(()) | Err(Fault::NoPrefix) => Flow::Next,
+                Ok(()) | Err(Fault::Prefix) => Flow::Next,
                 Err(_) => REFUSED,
             },
             RequestAction::Headers(step) => headers(exchange, &view, *step, policies),
@@ -149,7 +149,7 @@ fn path(exchange: &mut Exchange, view: &Rc<View>, step: PolicyStep, to: &Policie
         },
         Verdict::Decided(PathDecision::Backend(name)) => {
             exchange.chosen = rule.choice_named(name).or(exchange.chosen);
-            rule.choice_named(name).is_none().then_some(Fault::NoBackend)
+            rule.choice_named(name).is_none().then_some(Fault::Backend)
         }
         Verdict::Decided(PathDecision::Respond(response)) => {
             flow = Flow::Respond(response.clone());
@@ -170,19 +170,22 @@ fn path(exchange: &mut Exchange, view: &Rc<View>, step: PolicyStep, to: &Policie
 /// Why a change of the target cannot be made.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    NoPrefix,
-    NoTarget,
-    NoBackend,
+    /// There is no matched prefix to replace.
+    Prefix,
+    /// The result is no request target.
+    Target,
+    /// The rule has no such backend.
+    Backend,
 }
 
 impl Fault {
     fn message(self) -> &'static str {
         match self {
-            Fault::NoPrefix => {
+            Fault::Prefix => {
                 "the policy replaces the matched prefix, but the rule did not match by a prefix"
             }
-            Fault::NoTarget => "what the policy wrote is not a request target",
-            Fault::NoBackend => {
+            Fault::Target => "what the policy wrote is not a request target",
+            Fault::Backend => {
                 "the policy names a backend that the rule does not have, or has several times"
             }
         }
@@ -192,13 +195,13 @@ impl Fault {
 fn rewrite(exchange: &mut Exchange, change: &Rewrite) -> Result<(), Fault> {
     let path = match &change.path {
         Some(path) => {
-            Some(replace_path(exchange.uri.path(), path, exchange.prefix).ok_or(Fault::NoPrefix)?)
+            Some(replace_path(exchange.uri.path(), path, exchange.prefix).ok_or(Fault::Prefix)?)
         }
         None => None,
     };
     if path.is_some() || change.query.is_some() {
         exchange.uri = with_path(&exchange.uri, path.as_deref(), change.query.as_deref())
-            .ok_or(Fault::NoTarget)?;
+            .ok_or(Fault::Target)?;
     }
     if path.is_some() {
         exchange.prefix = None;
@@ -212,17 +215,17 @@ fn rewrite(exchange: &mut Exchange, change: &Rewrite) -> Result<(), Fault> {
 fn redirect(exchange: &Exchange, to: &Redirect) -> Result<Flow, Fault> {
     let path = match &to.path {
         Some(path) => std::borrow::Cow::Owned(
-            replace_path(exchange.uri.path(), path, exchange.prefix).ok_or(Fault::NoPrefix)?,
+            replace_path(exchange.uri.path(), path, exchange.prefix).ok_or(Fault::Prefix)?,
         ),
         None => std::borrow::Cow::Borrowed(exchange.uri.path()),
     };
-    let authority = std::str::from_utf8(exchange.authority()).map_err(|_| Fault::NoTarget)?;
+    let authority = std::str::from_utf8(exchange.authority()).map_err(|_| Fault::Target)?;
     let host = crate::routing::HostName::of_authority(authority);
     let connection = &exchange.connection;
     let query = exchange.uri.query();
     location(to, connection.scheme, host.as_str(), connection.port, &path, query)
         .map(|location| Flow::Redirect(to.status, location))
-        .ok_or(Fault::NoTarget)
+        .ok_or(Fault::Target)
 }
 
 fn header_verdict(decision: &HeaderDecision) -> FilterVerdict {

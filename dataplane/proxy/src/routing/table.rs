@@ -134,7 +134,7 @@ fn entries<'a>(listeners: &[(&'a str, &'a str)], rules: &[&'a Rule]) -> Vec<Entr
             }
         }
     }
-    ranked.sort_by(|(left, _), (right, _)| left.cmp(right));
+    ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, entry)| entry).collect()
 }
 

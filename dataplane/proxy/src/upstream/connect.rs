@@ -13,12 +13,14 @@ use tokio::net::TcpStream;
 
 /// A response's head may take so much before the endpoint is taken for broken.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;
-/// Fields that a response may have.
-const MAX_RESPONSE_FIELDS: usize = 256;
 /// Bytes that an HTTP/2 endpoint may send on a stream before the client took them.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all streams of a connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Requests that may wait on a new HTTP/2 connection for the endpoint's settings. One is sent at
+/// once; more could be refused by an endpoint that allows fewer.
+const WAIT_FOR_SETTINGS: usize = 16;
 
 /// No connection.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +46,9 @@ impl Peer {
         match self.key().protocol {
             BackendProtocol::Http1 => {
                 let (stream, address) = self.connect().await?;
+                // hyper's own limit of 100 fields stays: any other costs it two allocations of 8 KiB
+                // for each answer.
                 let (sender, driver) = http1::Builder::new()
-                    .max_headers(MAX_RESPONSE_FIELDS)
                     .max_buf_size(MAX_RESPONSE_HEAD)
                     .handshake::<_, RequestBody>(TokioIo::new(stream))
                     .await
@@ -66,17 +69,18 @@ impl Peer {
                 let (sender, driver) = http2::Builder::new(LocalExecutor)
                     .initial_stream_window_size(STREAM_WINDOW)
                     .initial_connection_window_size(CONNECTION_WINDOW)
+                    .initial_max_send_streams(1)
                     .handshake::<_, RequestBody>(TokioIo::new(stream))
                     .await
                     .map_err(ConnectError::Handshake)?;
-                let streams = Rc::new(Streams::new(driver.current_max_send_streams().max(1)));
+                let streams = Rc::new(Streams::new(WAIT_FOR_SETTINGS));
                 let seen = streams.clone();
                 tokio::task::spawn_local(async move {
                     let mut driver = pin!(driver);
                     let driven = std::future::poll_fn(|cx| {
                         let polled = driver.as_mut().poll(cx);
                         if polled.is_pending() {
-                            seen.most.set(driver.current_max_send_streams());
+                            seen.look(driver.current_max_send_streams());
                             *seen.driver.borrow_mut() = Some(cx.waker().clone());
                         }
                         polled

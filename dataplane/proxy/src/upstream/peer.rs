@@ -98,14 +98,23 @@ pub(super) struct H2Connection {
 /// when that is polled.
 #[derive(Debug)]
 pub(super) struct Streams {
-    pub(super) most: Cell<usize>,
+    most: Cell<usize>,
     pub(super) driver: RefCell<Option<Waker>>,
     known: Cell<bool>,
 }
 
 impl Streams {
+    /// Streams of a new connection, whose settings are not known yet: so many requests may wait for
+    /// them on it.
     pub(super) fn new(most: usize) -> Self {
         Self { most: Cell::new(most), driver: RefCell::new(None), known: Cell::new(false) }
+    }
+
+    /// Takes what the endpoint's settings say, once they are known.
+    pub(super) fn look(&self, most: usize) {
+        if self.known.get() {
+            self.most.set(most);
+        }
     }
 
     /// An answer came, so the endpoint's settings did.
@@ -266,6 +275,11 @@ impl Lease {
 
     pub(super) fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(super) fn is_h2(&self) -> bool {
+        matches!(self.connection, Some(Connection::H2(_)))
     }
 
     /// The head of an answer came.

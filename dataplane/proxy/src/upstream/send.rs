@@ -83,7 +83,8 @@ pub async fn send(
         }
         let mut lease = Lease::new(peer, connection);
         attempt.address = lease.address();
-        let copy = (attempt.reused && may_repeat(&outgoing)).then(|| Outgoing {
+        let idempotent = outgoing.method.is_idempotent();
+        let copy = may_repeat(&outgoing, &attempt, &lease).then(|| Outgoing {
             method: outgoing.method.clone(),
             uri: outgoing.uri.clone(),
             headers: outgoing.headers.clone(),
@@ -100,10 +101,10 @@ pub async fn send(
             Ok(Err(Unsent { request, error })) => {
                 let reason = reason_of(&error);
                 let failure = attempt.failed(reason, &text_of(&error), record);
-                match request.or(copy.filter(|_| reason == Reason::UpstreamReset)) {
-                    Some(request) if attempt_again(attempt.reused, &mut fresh) => {
-                        outgoing = request;
-                    }
+                let closed = attempt.reused && idempotent && reason == Reason::UpstreamReset;
+                let again = request.or(copy.filter(|_| closed || is_unprocessed(&error)));
+                match again {
+                    Some(request) if !std::mem::replace(&mut fresh, true) => outgoing = request,
                     _ => return Err(failure),
                 }
             }
@@ -113,15 +114,26 @@ pub async fn send(
 
 const TIMEOUT: &str = "the endpoint did not answer in time";
 
-/// Whether a request that met a closed connection is sent again: once, on a fresh connection.
-fn attempt_again(reused: bool, fresh: &mut bool) -> bool {
-    reused && !std::mem::replace(fresh, true)
+/// Whether a request may have to be sent again, and can be as it is: it has no body, and it could
+/// meet an idle connection that is being closed (RFC 9112, section 9.3.1: idempotent methods alone)
+/// or an HTTP/2 endpoint that says it has not looked at it (RFC 9113, section 8.7: any method).
+fn may_repeat(outgoing: &Outgoing, attempt: &Try<'_>, lease: &Lease) -> bool {
+    let closed = attempt.reused && outgoing.method.is_idempotent();
+    outgoing.body.is_empty() && (closed || lease.is_h2())
 }
 
-/// Whether acting twice on a request does what acting once does, and it can be sent again as it is
-/// (RFC 9110, section 9.2.2; RFC 9112, section 9.3.1).
-fn may_repeat(outgoing: &Outgoing) -> bool {
-    outgoing.body.is_empty() && outgoing.method.is_idempotent()
+/// Whether an HTTP/2 endpoint says that it has not looked at the request (RFC 9113, sections 6.8 and
+/// 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => true,
+        Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+        _ => false,
+    }
 }
 
 async fn within<F: Future>(
@@ -298,27 +310,5 @@ mod tests {
         assert_eq!(again.uri, "/p?q");
         assert_eq!(again.headers[header::HOST], "a.org:81");
         assert_eq!(again.headers["x"], "1");
-    }
-
-    #[test]
-    fn rfc9112_9_3_1_only_idempotent_requests_are_repeated() {
-        for (method, repeated) in [
-            (Method::GET, true),
-            (Method::HEAD, true),
-            (Method::PUT, true),
-            (Method::DELETE, true),
-            (Method::POST, false),
-            (Method::PATCH, false),
-        ] {
-            assert_eq!(may_repeat(&outgoing(method.clone())), repeated, "{method}");
-        }
-    }
-
-    #[test]
-    fn a_request_is_sent_again_once() {
-        let mut fresh = false;
-        assert!(attempt_again(true, &mut fresh));
-        assert!(!attempt_again(true, &mut fresh));
-        assert!(!attempt_again(false, &mut false));
     }
 }
