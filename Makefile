@@ -7,7 +7,7 @@ say = @printf '\n\033[1m== %s\033[0m\n'
 penstock = $(CARGO_TARGET_DIR)/debug/penstock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench filters build
+.PHONY: help demo test bench faults mutants filters build
 
 help: ## Show the targets
 	@echo 'Targets:'
@@ -49,3 +49,10 @@ test: ## Install what the tests need and run all of them
 bench: ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
 	$(say) 'measurements, each beside its peers in one run'
 	@tests/bench/run.sh $(if $(BENCH),--only $(BENCH))
+
+faults: ## Plant faults, one after the other (FAULTS= narrows): the tests must catch each
+	@tests/faults/run.py $(FAULTS)
+
+mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway or routing narrows)
+	$(say) 'mutants: the tests must notice each; those that they do not are named at the end'
+	@tests/faults/mutants.sh $(MUTANTS)

@@ -80,3 +80,15 @@ pub enum OpaqueValues {
     /// Invalid bytes arrive as U+FFFD.
     Lossy = 1,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module's kind is told from the interfaces that it exports.
+    #[test]
+    fn kinds_are_called_as_the_interfaces() {
+        let kinds = [PolicyKind::Headers, PolicyKind::Paths, PolicyKind::Tls];
+        assert_eq!(kinds.map(PolicyKind::name), ["headers", "paths", "tls"]);
+    }
+}

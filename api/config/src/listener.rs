@@ -168,3 +168,18 @@ pub struct TlsBinding {
     #[prost(string, repeated, tag = "3")]
     pub filters: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_printed_shows_its_name_and_no_key() {
+        let certificate = Certificate {
+            name: "n/cert".into(),
+            chain_pem: b"chain".to_vec(),
+            key_pem: b"key".to_vec(),
+        };
+        assert_eq!(format!("{certificate:?}"), r#"Certificate { name: "n/cert", .. }"#);
+    }
+}

@@ -329,4 +329,74 @@ mod tests {
         assert_eq!(Version::of(&backend("a:80")), Version::of(&backend("a:80")));
         assert_ne!(Version::of(&endpoints("a:80", 1)), Version::of(&endpoints("a:80", 2)));
     }
+
+    #[test]
+    fn a_version_is_written_in_hexadecimal() {
+        let version = Version([0x0a; 16]);
+        assert_eq!(version.to_string(), "0a".repeat(16));
+        assert_eq!(format!("{version:?}"), version.to_string());
+    }
+
+    fn rule(filters: Vec<crate::Step>, choice: crate::BackendChoice) -> ResourceKind {
+        ResourceKind::Rule(Rule {
+            route: "n/r".into(),
+            id: "0".into(),
+            filters,
+            tls_filters: vec!["n/tls".into()],
+            attachments: vec![crate::Attachment {
+                listener: "n/gw/http".into(),
+                ..Default::default()
+            }],
+            backends: vec![choice],
+            ..Rule::default()
+        })
+    }
+
+    #[test]
+    fn a_rule_refers_to_its_listeners_filters_and_the_backends_that_are_there() {
+        let policy =
+            |name: &str| crate::Step { action: Some(crate::StepAction::Policy(name.into())) };
+        let failed = crate::Step { action: Some(crate::StepAction::Failure(Default::default())) };
+        let choice = crate::BackendChoice {
+            backend: "n/b:80".into(),
+            filters: vec![policy("n/c")],
+            ..Default::default()
+        };
+        let key = |kind, name: &str| Key::new(kind, name);
+        let rule_of = |choice| rule(vec![failed.clone(), policy("n/a")], choice);
+        let mut wanted = vec![
+            key(Kind::Listener, "n/gw/http"),
+            key(Kind::Filter, "n/a"),
+            key(Kind::Filter, "n/tls"),
+            key(Kind::Filter, "n/c"),
+            key(Kind::Backend, "n/b:80"),
+        ];
+        assert_eq!(parents(&rule_of(choice.clone())), wanted);
+        let failed = crate::BackendChoice { failure: Some(Default::default()), ..choice };
+        wanted.pop();
+        assert_eq!(parents(&rule_of(failed)), wanted, "one that answers 500 needs no backend");
+    }
+
+    #[test]
+    fn a_delta_is_empty_where_nothing_comes_and_nothing_goes() {
+        let (empty, full) = (State::default(), State::from_iter([backend("a:80")]));
+        assert!(full.diff(&full).is_empty());
+        assert!(!empty.diff(&full).is_empty(), "something comes");
+        assert!(!full.diff(&empty).is_empty(), "something goes");
+    }
+
+    #[test]
+    fn a_state_shows_what_is_in_it_parents_first() {
+        let mut state = State::default();
+        assert!(state.is_empty() && state.iter().next().is_none());
+        let key = Key::new(Kind::Backend, "a:80");
+        assert_eq!(state.get(&key), None);
+        state.insert(endpoints("a:80", 1));
+        state.insert(backend("a:80"));
+        state.insert(endpoints("a:80", 2));
+        assert_eq!((state.len(), state.is_empty()), (2, false));
+        let found: Vec<_> = state.iter().map(|resource| (*resource.content).clone()).collect();
+        assert_eq!(found, [backend("a:80"), endpoints("a:80", 2)]);
+        assert_eq!(state.get(&key).map(|found| &*found.content), Some(&backend("a:80")));
+    }
 }

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Plants one fault after another in a copy of the tree and expects the tests to catch each.
+
+  tests/faults/run.py                      every fault
+  tests/faults/run.py write-set-ignored    this one
+  tests/faults/run.py --list               whether each can still be planted, without running it
+
+A fault is a text in one file that is replaced by another, and the command that must fail then. A
+fault whose text is not found exactly once is an error: the code moved, and so must the fault. A
+command that fails for another reason than a failed test (it does not compile, no test of that name)
+is an error too.
+
+The copy and what is built from it stay in `faults/` beside CARGO_TARGET_DIR, apart from the target
+folder of the tree: cargo names what it builds after the place in the workspace, not after the
+workspace, so that a faulty crate would pass for the tree's own there.
+"""
+
+import argparse
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+FAULTS = pathlib.Path(__file__).with_name("faults.toml")
+FIELDS = {"name", "means", "file", "old", "new", "test"}
+COPIED = [".cargo", "Cargo.toml", "Cargo.lock", "api", "cli", "dataplane", "docs", "examples",
+          "filters", "operator", "rustfmt.toml", "tests", "wit", "xtask"]
+# Folders that are built, not written.
+BUILT = {"target", "dist", "__pycache__"}
+SECONDS = 1200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="faults to plant; all where none is named")
+    parser.add_argument("--list", action="store_true", help="only check that each can be planted")
+    args = parser.parse_args()
+    faults = tomllib.loads(FAULTS.read_text())["fault"]
+    known = [fault.get("name") for fault in faults]
+    if unknown := set(args.names) - set(known):
+        raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [f for f in faults if not args.names or f["name"] in args.names]
+    if wrong := [problem for f in chosen if (problem := _problem(f, known))]:
+        raise SystemExit("\n".join(wrong))
+    if args.list:
+        print("\n".join(f"{f['name']}: {f['means']}" for f in chosen))
+        return
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sync(cache / "tree")
+        survivors = [f["name"] for f in chosen if not _caught(f, cache)]
+    if survivors:
+        raise SystemExit(f"not caught: {', '.join(survivors)}")
+    print(f"{len(chosen)} faults, each caught")
+
+
+def _problem(fault: dict, known: list) -> str | None:
+    name = fault.get("name")
+    if set(fault) != FIELDS:
+        return f"{name}: has {sorted(fault)}, wants {sorted(FIELDS)}"
+    if known.count(name) != 1:
+        return f"{name}: stands there {known.count(name)} times"
+    if fault["old"] == fault["new"]:
+        return f"{name}: changes nothing"
+    path = REPO / fault["file"]
+    count = path.read_text().count(fault["old"]) if path.is_file() else 0
+    if count != 1:
+        return f"{name}: the text stands {count} times in {fault['file']}, not once"
+    return None
+
+
+def _cache() -> pathlib.Path:
+    if target := os.environ.get("CARGO_TARGET_DIR"):
+        return (REPO / target).resolve().parent / "faults"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(cache) / "penstock" / "faults"
+
+
+def _sync(copy: pathlib.Path) -> None:
+    """Brings the copy up to date. What differs is written anew, so that cargo sees that it changed,
+    also where an earlier run left a fault behind."""
+    wanted = set()
+    for name in COPIED:
+        for source in _files(REPO / name):
+            path = copy / source.relative_to(REPO)
+            wanted.add(path)
+            content = source.read_bytes()
+            if not path.is_file() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                shutil.copymode(source, path)
+    for path in _files(copy):
+        if path not in wanted:
+            path.unlink()
+
+
+def _files(root: pathlib.Path):
+    if root.is_file():
+        yield root
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in BUILT]
+        yield from (pathlib.Path(folder) / name for name in files)
+
+
+def _caught(fault: dict, cache: pathlib.Path) -> bool:
+    """Plants a fault and says whether a test fails by it."""
+    path = cache / "tree" / fault["file"]
+    sound = path.read_text()
+    path.write_text(sound.replace(fault["old"], fault["new"]))
+    began = time.monotonic()
+    try:
+        done = subprocess.run(fault["test"], shell=True, cwd=cache / "tree", text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS,
+                              env=os.environ | {"CARGO_TARGET_DIR": str(cache / "target")})
+    finally:
+        path.write_text(sound)
+    failed = re.findall(r"^test (\S+) \.\.\. FAILED$", done.stdout, re.MULTILINE)
+    ran = sum(map(int, re.findall(r"^running (\d+) tests?$", done.stdout, re.MULTILINE)))
+    if not failed and (done.returncode != 0 or ran == 0):
+        raise SystemExit(f"{fault['name']}: no test ran to its end\n{done.stdout[-3000:]}")
+    said = f"caught by {', '.join(failed)}" if failed else "NOT CAUGHT"
+    print(f"  {fault['name']}: {said} ({time.monotonic() - began:.0f} s)", file=sys.stderr,
+          flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    main()
