@@ -136,7 +136,10 @@ fn signal(pid: u32, name: &str) -> Result<()> {
 }
 
 /// An address on loopback that nobody listens on right now.
-pub(crate) fn free_address() -> Result<SocketAddr> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
@@ -175,6 +178,23 @@ fn build_penstock() -> Result<PathBuf> {
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .find(|path| path.ends_with("penstock"))
         .context("cargo names no penstock binary")
+}
+
+/// A component of `tests/guests`, by its name without the prefix `guest-`, built once for each test
+/// process.
+///
+/// # Errors
+/// When the guests cannot be built, or there is none of that name.
+pub fn guest(name: &str) -> Result<Vec<u8>> {
+    static BUILT: OnceLock<Result<Vec<xtask_components::Component>, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let target = xtask_components::target_dir().join("guests");
+        xtask_components::build(&repository().join("tests/guests"), &target)
+            .map_err(|e| format!("{e:#}"))
+    });
+    let guests = built.as_ref().map_err(|e| anyhow::Error::msg(e.clone()))?;
+    let found = guests.iter().find(|guest| guest.name == format!("guest-{name}"));
+    Ok(found.with_context(|| format!("no guest {name}"))?.bytes.clone())
 }
 
 /// The folder of the built filters, made by `cargo xtask filters` once for each test process.

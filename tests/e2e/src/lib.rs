@@ -5,8 +5,10 @@ mod backend;
 mod gateway;
 mod load;
 mod request;
+mod tls;
 
 pub use backend::Backend;
-pub use gateway::{Gateway, filters_folder, penstock, repository};
+pub use gateway::{Gateway, filters_folder, free_address, guest, penstock, repository};
 pub use load::{Load, Shape, Tally};
-pub use request::{Answer, get, get_at};
+pub use request::{Answer, get, get_at, parse};
+pub use tls::{Authority, Client, Identity, Requests};

@@ -63,6 +63,7 @@ struct Control {
     shape: Shape,
     stop: AtomicBool,
     in_flight: AtomicUsize,
+    answered: AtomicUsize,
 }
 
 impl Load {
@@ -78,6 +79,7 @@ impl Load {
             shape,
             stop: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&control);
         let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
@@ -90,6 +92,11 @@ impl Load {
     /// Requests that wait for their answer now.
     pub fn in_flight(&self) -> usize {
         self.control.in_flight.load(Relaxed)
+    }
+
+    /// Requests that were answered with status 200 so far.
+    pub fn answered(&self) -> usize {
+        self.control.answered.load(Relaxed)
     }
 
     /// Finishes the requests in flight and says what happened.
@@ -234,6 +241,7 @@ where
     match outcome {
         Ok(closes) => {
             tally.answered += 1;
+            control.answered.fetch_add(1, Relaxed);
             tally.latencies.push(begin.elapsed());
             closes
         }

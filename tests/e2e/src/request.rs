@@ -46,7 +46,15 @@ pub fn get_at(address: SocketAddr, host: &str, path: &str, fields: &str) -> Resu
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    parse(&bytes)
+}
+
+/// A complete answer on a connection that was closed after it.
+///
+/// # Errors
+/// When it is none.
+pub fn parse(bytes: &[u8]) -> Result<Answer> {
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").context("no complete head")?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
