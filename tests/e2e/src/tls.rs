@@ -197,6 +197,7 @@ impl Client {
         let io = TokioIo::new(stream);
         let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), io).await?;
         // How the connection ends shows in its requests.
+        #[expect(clippy::disallowed_methods, reason = "a client, not a request of a worker")]
         tokio::spawn(connection);
         Ok(Requests(sender))
     }

@@ -197,6 +197,9 @@ async fn encrypted(
                 cells.handshake_duration.observe(started.elapsed());
             }
             drop(policies);
+            // The policies may have changed while they judged.
+            state.judged_by(session.satisfied.clone());
+            state.drain_outdated(|policy| worker.view().snapshot.filter_version(policy));
             let h2 = session.alpn == Some("h2");
             let connection = Connection::new(worker.clone(), port, peer, Some(session), state);
             connection.serve(stream, Bytes::new(), h2, port).await;

@@ -128,7 +128,7 @@ fn arrive(
         detail.rule = Some(rule.id.clone());
         detail.pattern = Some(pattern.clone());
     });
-    let current = |filter: &str| view.snapshot.filter(filter).map(|(_, slot)| slot.version);
+    let current = |filter: &str| view.snapshot.filter_version(filter);
     if !required_satisfied(session, &rule.tls_filters, current) {
         return fail(Reason::Misdirected);
     }

@@ -75,4 +75,9 @@ impl Snapshot {
         let index = self.filters.binary_search_by(|slot| (*slot.name).cmp(name)).ok()?;
         Some((index, &self.filters[index]))
     }
+
+    /// The version of the filter of that name.
+    pub fn filter_version(&self, name: &str) -> Option<Version> {
+        self.filter(name).map(|(_, slot)| slot.version)
+    }
 }

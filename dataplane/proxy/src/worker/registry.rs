@@ -1,6 +1,7 @@
 //! The client connections of a worker, and when they end.
 
 use super::{Clock, ticks};
+use penstock_config::Version;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -81,6 +82,9 @@ impl Pulse {
     }
 }
 
+/// TLS policies, each in the version that judged a handshake.
+type Judges = Arc<[(String, Version)]>;
+
 /// One connection.
 #[derive(Debug)]
 pub struct ConnectionState {
@@ -97,6 +101,7 @@ pub struct ConnectionState {
     /// Tick since which no request is active.
     idle_since: Cell<u32>,
     ending: Cell<Ending>,
+    judges: RefCell<Judges>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -161,6 +166,19 @@ impl ConnectionState {
         }
     }
 
+    /// These policies let it in.
+    pub fn judged_by(&self, judges: Judges) {
+        *self.judges.borrow_mut() = judges;
+    }
+
+    /// Drains it where one of the policies that let it in is no longer in force in that version:
+    /// its requests would be answered 421 from now on.
+    pub fn drain_outdated(&self, current: impl Fn(&str) -> Option<Version>) {
+        if self.judges.borrow().iter().any(|(policy, judged)| current(policy) != Some(*judged)) {
+            self.finish(Ending::Drain);
+        }
+    }
+
     fn look(&self, now: u32) {
         let limits = self.limits.get();
         let since = |counted: u32, limit: u32| {
@@ -210,6 +228,7 @@ impl Registry {
             taken_at: Cell::new(clock.now()),
             idle_since: Cell::new(clock.now()),
             ending: Cell::new(Ending::Open),
+            judges: RefCell::default(),
             waker: RefCell::new(None),
         });
         self.0.borrow_mut().push(state.clone());
@@ -230,6 +249,13 @@ impl Registry {
             if port.is_none_or(|port| port == state.port) {
                 state.finish(ending);
             }
+        }
+    }
+
+    /// [`ConnectionState::drain_outdated`] for all.
+    pub fn drain_outdated(&self, current: impl Fn(&str) -> Option<Version>) {
+        for state in self.0.borrow().iter() {
+            state.drain_outdated(&current);
         }
     }
 
@@ -304,6 +330,20 @@ mod tests {
         assert_eq!(state.ending(), Ending::Open, "one of two goes on");
         later(&registry, &clock, 1);
         assert_eq!(state.ending(), Ending::Kill("client-stuck"));
+    }
+
+    #[test]
+    fn decision_7_a_connection_that_an_old_version_let_in_is_drained() {
+        let (registry, clock) = (Registry::default(), Rc::new(Clock::default()));
+        let [plain, judged, other] = [(); 3].map(|()| connection(&registry, &clock));
+        let [old, new] = [Version([1; 16]), Version([2; 16])];
+        judged.judged_by([("ns/p".to_owned(), old)].into());
+        other.judged_by([("ns/q".to_owned(), old)].into());
+        registry.drain_outdated(|_| Some(old));
+        assert_eq!(judged.ending(), Ending::Open, "nothing changed");
+        registry.drain_outdated(|policy| Some(if policy == "ns/p" { new } else { old }));
+        let endings = [plain, judged, other].map(|state| state.ending());
+        assert_eq!(endings, [Ending::Open, Ending::Drain, Ending::Open]);
     }
 
     #[test]

@@ -96,6 +96,8 @@ async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command
             Some(Command::Commit { open, close, done }) => {
                 if let Some(view) = prepared.take() {
                     drop(worker.swap(view));
+                    let snapshot = worker.view().snapshot.clone();
+                    worker.connections.drain_outdated(|policy| snapshot.filter_version(policy));
                 }
                 stop(&worker, &mut sockets, &close).await;
                 start(&worker, &mut sockets, open);
