@@ -29,6 +29,7 @@ build: ## Build the penstock command
 
 test: ## Install what the tests need and run all of them
 	$(say) '1/7 what the tests need'
+	@xtask/setup/debian.sh openssl:openssl curl:curl
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
 	$(say) '2/7 filters from source'
