@@ -66,6 +66,7 @@ mod tests {
             ("*.example.com", "a.b.example.com", Some("a.b.example.com")),
             ("*.example.com", "example.com", None),
             ("*.example.com", "badexample.com", None),
+            ("*.example.com", ".example.com", None),
             ("*.example.com", "*.a.example.com", Some("*.a.example.com")),
             ("*.example.com", "*.example.com", Some("*.example.com")),
             ("*.example.com", "*.com", Some("*.example.com")),
@@ -89,6 +90,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn names_are_compared_in_lower_case_and_without_a_final_dot() {
+        for (name, expected) in
+            [("A.Example.COM", "a.example.com"), ("a.b.", "a.b"), ("*.B.", "*.b"), ("", "")]
+        {
+            assert_eq!(normalize(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rfc1123_2_1_a_label_has_63_characters_and_a_name_253() {
+        let label = "a".repeat(63);
+        assert!(is_valid(&label));
+        assert!(!is_valid(&format!("{label}a")));
+        let longest = [&label[..], &label, &label, &label[..61]].join(".");
+        assert!(longest.len() == 253 && is_valid(&longest));
+        assert!(!is_valid(&format!("{longest}a")));
     }
 
     #[test]

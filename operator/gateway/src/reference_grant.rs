@@ -52,3 +52,24 @@ impl Reference<'_> {
 pub(crate) fn is_core(group: &str) -> bool {
     group.is_empty() || group == "core"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s7_11_the_message_says_who_must_allow_what() {
+        let to = Name { namespace: "shop".into(), name: "cart".into() };
+        let reference = Reference {
+            from_kind: "HTTPRoute",
+            from_namespace: "web",
+            to_kind: "Service",
+            to: &to,
+        };
+        assert_eq!(
+            reference.missing(),
+            "Service shop/cart is in another namespace and no ReferenceGrant there allows it to \
+             HTTPRoute of namespace web"
+        );
+    }
+}

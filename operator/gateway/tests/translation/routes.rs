@@ -52,9 +52,13 @@ fn s7_03_of_equal_names_the_first_counts() {
         ("x-one", &Some(ValueTest::Exact("a".into())))
     );
     assert_eq!(found[1].test, Some(ValueTest::Regex("c.*".into())));
-    let query = "{queryParams: [{name: P, value: a}, {name: p, value: b}, {name: P, value: c}]}";
-    let found: Vec<_> = matches(query)[0].query.iter().map(|q| q.name.clone()).collect();
-    assert_eq!(found, ["P", "p"], "names of query parameters are exact");
+    let query = "{queryParams: [{name: P, value: a}, {name: p, type: RegularExpression, value: b}, \
+                 {name: P, value: c}]}";
+    let found: Vec<_> =
+        matches(query)[0].query.iter().map(|q| (q.name.clone(), q.test.clone())).collect();
+    let exact = ("P".to_owned(), Some(ValueTest::Exact("a".into())));
+    let regex = ("p".to_owned(), Some(ValueTest::Regex("b".into())));
+    assert_eq!(found, [exact, regex], "names of query parameters are exact");
     assert_eq!(matches("{method: POST}")[0].method, "POST");
 }
 
