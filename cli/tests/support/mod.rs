@@ -100,11 +100,7 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
+pub(crate) use penstock_test_ports::free_port;
 
 /// A backend that answers every request with a text, after a pause.
 pub(crate) fn backend(text: &'static str, pause: Duration) -> u16 {

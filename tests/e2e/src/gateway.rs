@@ -3,7 +3,7 @@
 use crate::get;
 use anyhow::{Context as _, Result, bail};
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -28,7 +28,7 @@ impl Gateway {
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content)?;
         }
-        let admin = free_address()?;
+        let admin = free_address();
         let child = Command::new(penstock()?)
             .args(["run", "--admin", &admin.to_string(), "-f"])
             .arg(folder.path())
@@ -136,11 +136,8 @@ fn signal(pid: u32, name: &str) -> Result<()> {
 }
 
 /// An address on loopback that nobody listens on right now.
-///
-/// # Errors
-/// When there is none.
-pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], penstock_test_ports::free_port()))
 }
 
 /// The root of the repository.

@@ -2,7 +2,7 @@
 //! steady HTTP/1.1 and HTTP/2 load, and not one request fails.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Backend, Gateway, Load, Shape, filters_folder, get};
+use penstock_e2e::{Backend, Gateway, Load, Shape, filters_folder, free_address, get};
 use std::{
     net::SocketAddr,
     path::Path,
@@ -13,10 +13,6 @@ use std::{
 const CHANGES: usize = 1000;
 /// So slow that a request waits at the backend when a change comes.
 const BACKEND_DELAY: Duration = Duration::from_millis(15);
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
 
 /// What the gateway is told at one moment.
 #[derive(Clone, Copy)]
@@ -109,8 +105,8 @@ fn a_thousand_changes_under_load_lose_no_request() -> Result<()> {
     let backends =
         [Backend::start("blue", BACKEND_DELAY)?, Backend::start("green", BACKEND_DELAY)?];
 
-    let port = free_port()?;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = free_address();
+    let port = address.port();
     let mut site = Site { port, route: 0, filter: 0, module: &first, backend: &backends[0] };
     let gateway = Gateway::start(&[("site.yaml", &site.manifest())], &["--workers", "2"])?;
     let shape = Shape { http1: 14, http2: 2, streams: 8, pause: Duration::ZERO };
@@ -168,8 +164,8 @@ fn most_in_flight(load: &Load) -> usize {
 fn an_end_by_sigterm_loses_no_request_in_flight() -> Result<()> {
     let backend = Backend::start("blue", Duration::from_millis(300))?;
     let module = filters_folder()?.join("header-rules.wasm");
-    let port = free_port()?;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = free_address();
+    let port = address.port();
     let site = Site { port, route: 1, filter: 1, module: &module, backend: &backend };
     let gateway = Gateway::start(&[("site.yaml", &site.manifest())], &["--workers", "2"])?;
     let clients: Vec<_> =

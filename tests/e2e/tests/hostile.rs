@@ -160,7 +160,7 @@ fn hostile_policies_fail_only_the_requests_of_their_own_route() -> Result<()> {
 
 fn a_round(module: &Path) -> Result<Figures> {
     let backend = Backend::start("app", Duration::ZERO)?;
-    let address = free_address()?;
+    let address = free_address();
     let site = Site { port: address.port(), guest: module, backend: &backend };
     let (good, bad) = (site.good(), site.bad(module, "obey"));
     let files = [("good.yaml", good.as_str()), ("bad.yaml", bad.as_str())];

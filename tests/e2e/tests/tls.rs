@@ -42,7 +42,7 @@ struct Site {
 impl Site {
     fn start() -> Result<Self> {
         let (servers, clients) = (Authority::new("servers")?, Authority::new("clients")?);
-        let (edge, hard) = (free_address()?, free_address()?);
+        let (edge, hard) = (free_address(), free_address());
         let backend = Backend::start("app", Duration::ZERO)?;
         let files = [
             ("certificate.json", secret(&server(&servers)?)),

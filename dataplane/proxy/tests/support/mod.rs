@@ -11,17 +11,13 @@ use penstock_config::{Delta, State};
 use penstock_filter_host::{Host, HostConfig};
 use penstock_proxy::{Ack, Proxy, ProxyOptions};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 pub const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A port that nobody has.
-pub fn free_port() -> u16 {
-    let socket = TcpListener::bind((LOCAL, 0)).expect("a free port");
-    socket.local_addr().expect("an address").port()
-}
+pub use penstock_test_ports::free_port;
 
 /// A running proxy with its configuration.
 pub struct Gateway {
