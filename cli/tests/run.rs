@@ -2,13 +2,14 @@
 
 mod support;
 
+use penstock_test_ports::free_port;
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
     thread,
     time::{Duration, Instant},
 };
-use support::{Process, backend, free_port, get, get_until, site, write};
+use support::{Process, backend, get, get_until, site, write};
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

@@ -100,8 +100,6 @@ impl Drop for Process {
     }
 }
 
-pub(crate) use penstock_test_ports::free_port;
-
 /// A backend that answers every request with a text, after a pause.
 pub(crate) fn backend(text: &'static str, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
