@@ -19,15 +19,19 @@ demo: filters build ## Run examples/quickstart, show what each filter does; ONCE
 	$(say) 'the quickstart: one request after the other through the gateway'
 	@$(penstock) demo examples/quickstart $(if $(filter-out 0,$(ONCE)),--once)
 
-filters: ## Build the filters in filters/ and examples/filters/ to filters/dist/*.wasm
+filters: checkout ## Build the filters in filters/ and examples/filters/ to filters/dist/*.wasm
 	$(say) 'filters: WASM components from source (brings the WASM target where it is missing)'
 	@cargo xtask filters
 
-build: ## Build the penstock command
+build: checkout ## Build the penstock command
 	$(say) 'the penstock command'
 	@cargo build -p penstock-cli
 
-test: ## Install what the tests need and run all of them
+.PHONY: checkout
+checkout:
+	@xtask/setup/checkout.sh
+
+test: checkout ## Install what the tests need and run all of them
 	$(say) '1/7 what the tests need'
 	@xtask/setup/debian.sh openssl:openssl curl:curl
 	@xtask/setup/wasm-tools.sh
@@ -47,7 +51,7 @@ test: ## Install what the tests need and run all of them
 	@$(CARGO_TARGET_DIR)/debug/xtask generate --check
 	@$(penstock) demo examples/quickstart --once
 
-bench: ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
+bench: checkout ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
 	$(say) 'measurements, each beside its peers in one run'
 	@tests/bench/run.sh $(if $(BENCH),--only $(BENCH))
 

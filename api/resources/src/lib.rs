@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod duration;
 pub mod gateway_api;
 pub mod gateway_config;
+mod kind;
 pub mod object;
 pub mod quantity;
 pub mod validate;
@@ -17,7 +18,8 @@ pub mod wasm_filter;
 mod schema_rules;
 
 pub use gateway_config::GatewayConfig;
-pub use object::{KINDS, Kind, Object, ObjectError, ObjectId};
+pub use kind::{KINDS, Kind, ObjectError};
+pub use object::{Object, ObjectId};
 pub use validate::Violation;
 pub use wasm_filter::WasmFilter;
 

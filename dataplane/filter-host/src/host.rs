@@ -211,7 +211,7 @@ impl Host {
         let schema = &module.descriptor.config_schema;
         let problems = match serde_json::from_str::<serde_json::Value>(&filter.config_json) {
             Err(error) => vec![Problem::new("", format!("not JSON: {error}"))],
-            Ok(config) if !schema.is_empty() => crate::compile::validate(schema, &config),
+            Ok(config) if !schema.is_empty() => crate::schema::validate(schema, &config),
             Ok(config) if config.is_null() || config.as_object().is_some_and(|o| o.is_empty()) => {
                 Vec::new()
             }

@@ -35,6 +35,8 @@ mod memo;
 mod module;
 mod outcome;
 mod plan;
+#[cfg(feature = "compile")]
+mod schema;
 mod selector;
 mod series;
 mod slot;

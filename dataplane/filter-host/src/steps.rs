@@ -34,16 +34,18 @@ pub(crate) trait Step {
     fn decide(raw: Self::Raw, stage: &Stage) -> Result<Self::Decision, Refusal>;
 }
 
-pub(crate) struct OnRequest;
-pub(crate) struct OnResponse;
+/// A header policy's step, on the request or on the response.
+pub(crate) struct OnHeaders<const RESPONSE: bool>;
+pub(crate) type OnRequest = OnHeaders<false>;
+pub(crate) type OnResponse = OnHeaders<true>;
 pub(crate) struct Decide;
 
-impl Step for OnRequest {
+impl<const RESPONSE: bool> Step for OnHeaders<RESPONSE> {
     type Raw = headers::Decision;
     type Decision = HeaderDecision;
 
     fn stage(plan: &Plan) -> Option<&Stage> {
-        plan.request.as_ref()
+        if RESPONSE { plan.response.as_ref() } else { plan.request.as_ref() }
     }
 
     fn next() -> HeaderDecision {
@@ -55,7 +57,7 @@ impl Step for OnRequest {
     }
 
     fn memo(entry: &mut Entry) -> &mut Option<Memo<HeaderDecision>> {
-        &mut entry.request
+        if RESPONSE { &mut entry.response } else { &mut entry.request }
     }
 
     fn call(
@@ -65,44 +67,10 @@ impl Step for OnRequest {
         inputs: &[Option<&str>],
     ) -> wasmtime::Result<Result<headers::Decision, String>> {
         match guest {
+            Guest::Headers(guest) if RESPONSE => {
+                guest.policy().call_on_response(store, policy, inputs)
+            }
             Guest::Headers(guest) => guest.policy().call_on_request(store, policy, inputs),
-            _ => other_kind(),
-        }
-    }
-
-    fn decide(raw: headers::Decision, stage: &Stage) -> Result<HeaderDecision, Refusal> {
-        convert::headers(raw, &stage.writes)
-    }
-}
-
-impl Step for OnResponse {
-    type Raw = headers::Decision;
-    type Decision = HeaderDecision;
-
-    fn stage(plan: &Plan) -> Option<&Stage> {
-        plan.response.as_ref()
-    }
-
-    fn next() -> HeaderDecision {
-        HeaderDecision::Next
-    }
-
-    fn constant(edits: &Arc<[Edit]>) -> HeaderDecision {
-        HeaderDecision::Edit(Arc::clone(edits))
-    }
-
-    fn memo(entry: &mut Entry) -> &mut Option<Memo<HeaderDecision>> {
-        &mut entry.response
-    }
-
-    fn call(
-        guest: &Guest,
-        store: &mut Store<Data>,
-        policy: ResourceAny,
-        inputs: &[Option<&str>],
-    ) -> wasmtime::Result<Result<headers::Decision, String>> {
-        match guest {
-            Guest::Headers(guest) => guest.policy().call_on_response(store, policy, inputs),
             _ => other_kind(),
         }
     }

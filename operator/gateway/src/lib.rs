@@ -18,6 +18,7 @@ mod gateway_config;
 mod hostname;
 mod http_route;
 mod index;
+mod listener_policy;
 pub mod merge;
 mod name;
 mod reference_grant;

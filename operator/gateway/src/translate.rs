@@ -5,8 +5,9 @@ use crate::endpoints;
 use crate::gateway::{self, GatewayView};
 use crate::gateway_class::Classes;
 use crate::http_route::{self, RouteView};
+use crate::listener_policy::ListenerPolicies;
 use crate::status::{Link, Statuses};
-use crate::tls_policy::{self, Binding, ListenerPolicies};
+use crate::tls_policy::{self, Binding};
 use crate::wasm_filter::Filters;
 use crate::{Index, Name};
 use penstock_config::{
@@ -51,7 +52,7 @@ pub fn translate(index: &Index) -> Translation {
     statuses.http_routes = by_name(&routes, |r| (r.name.clone(), r.status()));
     let used = translation.state.iter().filter(|r| r.key.kind() == Kind::Filter);
     let used: BTreeSet<String> = used.map(|r| r.key.name.clone()).collect();
-    statuses.wasm_filters = filters.statuses(index, &policies, &used);
+    statuses.wasm_filters = filters.statuses(index, |name| policies.refused(name), &used);
     translation
 }
 

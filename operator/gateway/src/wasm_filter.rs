@@ -1,7 +1,6 @@
 //! WasmFilter: policies, from what users wrote and what was found out about their modules.
 
 use crate::condition::{Conditions, Problem, Truth};
-use crate::tls_policy::ListenerPolicies;
 use crate::{FilterFacts, Index, Name};
 use penstock_config::{self as config, PolicyKind};
 use penstock_resources::conditions::{reasons, types};
@@ -69,11 +68,12 @@ impl Filters {
         }
     }
 
-    /// The statuses of all filters. `used`: those that nodes are told of.
-    pub(crate) fn statuses(
+    /// The statuses of all filters. `refused`: what is wrong with a filter's `targetRefs`. `used`:
+    /// those that nodes are told of.
+    pub(crate) fn statuses<'a>(
         &self,
         index: &Index,
-        policies: &ListenerPolicies,
+        refused: impl Fn(&Name) -> &'a [Problem],
         used: &BTreeSet<String>,
     ) -> BTreeMap<Name, WasmFilterStatus> {
         let known = index.filters().zip(index.filters.keys());
@@ -81,7 +81,7 @@ impl Filters {
         known
             .map(|(name, filter, outcome)| {
                 let used = used.contains(&name.to_string());
-                (name.clone(), status(index, name, filter, outcome, policies, used))
+                (name.clone(), status(index, name, filter, outcome, refused(name), used))
             })
             .collect()
     }
@@ -161,7 +161,7 @@ fn status(
     name: &Name,
     filter: &WasmFilter,
     outcome: &Result<config::Filter, Problem>,
-    policies: &ListenerPolicies,
+    target: &[Problem],
     used: bool,
 ) -> WasmFilterStatus {
     let mut conditions = Conditions::new(&filter.metadata);
@@ -169,7 +169,6 @@ fn status(
     let unresolved =
         matches!(facts, Some(FilterFacts::Failed { reason, .. }) if reason.is_unresolved());
     let pending = outcome.as_ref().is_err_and(|p| p.reason == reasons::PENDING);
-    let target = policies.refused(name);
     let own = outcome.as_ref().err().filter(|_| !unresolved && !pending);
     match own.cloned().or_else(|| Problem::join(target)) {
         Some(problem) => {

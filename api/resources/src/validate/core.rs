@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::metadata::is_subdomain;
 use super::{Findings, child, quoted};
-use crate::object::Kind;
+use crate::kind::Kind;
 use crate::schema_rules::{keys, rules};
 
 /// Bytes that the values of a Secret or a ConfigMap may have together.

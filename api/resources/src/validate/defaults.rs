@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::node::Node;
-use crate::object::Kind;
+use crate::kind::Kind;
 
 /// Fills in the defaults of a schema.
 ///

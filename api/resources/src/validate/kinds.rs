@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::core;
 use super::node::Node;
-use crate::object::{KINDS, Kind};
+use crate::kind::{KINDS, Kind};
 use crate::{GatewayConfig, WasmFilter};
 
 /// The schema of a kind, ready for use.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Findings, child, quoted};
-use crate::object::Kind;
+use crate::kind::Kind;
 
 /// Bytes that all annotations of an object may have together.
 const MAX_ANNOTATIONS: usize = 256 * 1024;

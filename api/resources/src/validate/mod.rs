@@ -19,7 +19,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::object::{Kind, ObjectError};
+use crate::kind::{Kind, ObjectError};
 
 /// Something that an API server would refuse. The writer of the object is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -39,7 +39,7 @@ mod tests {
     use super::super::kinds::schema;
     use super::super::node::Node;
     use super::*;
-    use crate::object::KINDS;
+    use crate::kind::KINDS;
 
     #[test]
     fn paths_become_pointers() {

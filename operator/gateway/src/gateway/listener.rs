@@ -4,7 +4,7 @@ use super::allowed_routes::{self, Namespaces};
 use super::certificate::{self, Certified};
 use super::frontend;
 use crate::condition::Problem;
-use crate::tls_policy::ListenerPolicies;
+use crate::listener_policy::ListenerPolicies;
 use crate::{Index, Name, hostname};
 use penstock_config::{self as config, ListenerProtocol};
 use penstock_resources::conditions::reasons;

@@ -12,8 +12,8 @@ pub(crate) use listener::ListenerView;
 
 use crate::condition::Problem;
 use crate::gateway_class::{Claim, ClassView, Classes};
+use crate::listener_policy::ListenerPolicies;
 use crate::name::created;
-use crate::tls_policy::ListenerPolicies;
 use crate::{Index, Mode, Name, gateway_config};
 use addresses::Addresses;
 use conflicts::SharedPorts;

@@ -9,6 +9,7 @@ mod families;
 mod page;
 mod process;
 mod series;
+mod sources;
 mod text;
 
 pub use cells::{

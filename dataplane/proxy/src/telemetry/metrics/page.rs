@@ -4,6 +4,7 @@ use super::{
     Metrics, OVERFLOW,
     families::{self, Family, Kind, Number},
     process::Process,
+    sources::Sources,
     text::to_prometheus,
 };
 use crate::telemetry::{AccessLog, ExportStats, Tracer};
@@ -101,17 +102,6 @@ impl MetricsPage {
         };
         (sources, user)
     }
-}
-
-/// What the families read.
-pub(super) struct Sources {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) filters: Vec<FilterStats>,
-    pub(super) user_left_out: usize,
-    pub(super) tracer: Option<Arc<Tracer>>,
-    pub(super) export: Option<Arc<ExportStats>>,
-    pub(super) log: Option<Arc<AccessLog>>,
-    pub(super) process: Option<Process>,
 }
 
 impl Collector for MetricsPage {

@@ -9,7 +9,7 @@ mod traffic;
 
 pub use traffic::UNROUTED;
 
-use super::page::Sources;
+use super::sources::Sources;
 use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use super::{
     Kind::{Counter as C, Gauge as G, Info as I},
     Number, Report, family, reasons,
 };
-use crate::telemetry::metrics::{WorkerMetrics, page::Sources};
+use crate::telemetry::metrics::{WorkerMetrics, sources::Sources};
 use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use super::{
 use crate::telemetry::metrics::{
     BackendCells, ListenerCells, RouteCells, STATUS_CLASSES, Series,
     cells::{BOUNDS_NS, Counter, Histogram, HistogramTotal},
-    page::Sources,
+    sources::Sources,
 };
 use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
