@@ -1,0 +1,15 @@
+//! The node's end.
+
+mod backoff;
+mod connect;
+mod modules;
+mod node;
+mod options;
+mod run;
+mod saver;
+mod store;
+
+pub use modules::LoadModules;
+pub use options::{Applied, Apply, ClientOptions, Link};
+pub use run::run;
+pub use store::{Store, StoreError};

@@ -1,0 +1,59 @@
+//! What a node process gives and gets.
+
+use super::store::Store;
+use crate::{Refused, Role};
+use penstock_config::{Delta, Version};
+use std::path::PathBuf;
+use tokio::sync::watch;
+
+/// Where the operator is and who the node process is.
+#[derive(Debug)]
+pub struct ClientOptions {
+    /// `https://HOST:PORT` of the operator's leader.
+    pub endpoint: String,
+    /// The name that the operator's certificate has.
+    pub server_name: String,
+    /// File with the operator's CA as PEM; read for each connection.
+    pub ca: PathBuf,
+    /// File with the ServiceAccount token; read for each connection.
+    pub token: PathBuf,
+    /// Name of the Node.
+    pub node: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// What the node process is.
+    pub role: Role,
+    /// Where the last confirmed configuration is kept.
+    pub store: Option<Store>,
+    /// Told how the connection is.
+    pub link: Option<watch::Sender<Link>>,
+}
+
+/// How the connection to the operator is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether there is one.
+    pub connected: bool,
+    /// The version that this node serves.
+    pub version: Option<Version>,
+    /// Whether that came from the store, and no operator has confirmed it since this process began.
+    pub restored: bool,
+    /// Why there is no connection.
+    pub trouble: Option<String>,
+}
+
+/// The data plane.
+pub trait Apply: Send + 'static {
+    /// Applies a change as a whole and swaps to it; gives what serves then. What cannot be used is
+    /// refused by name, the rest serves. May block; one call at a time.
+    fn apply(&mut self, delta: &Delta) -> Applied;
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The version that serves now.
+    pub version: Version,
+    /// All that cannot be used of it, whenever it came.
+    pub refused: Vec<Refused>,
+}

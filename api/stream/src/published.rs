@@ -1,0 +1,73 @@
+//! What is published, and to whom.
+
+use crate::Role;
+use penstock_config::{Delta, Kind, State, Version};
+use std::sync::Arc;
+
+/// A configuration as one role is told it, with its version at hand.
+#[derive(Debug)]
+pub struct Published {
+    /// The configuration.
+    pub state: Arc<State>,
+    /// [`State::version`] of it.
+    pub version: Version,
+}
+
+impl Published {
+    /// What `role` is told of a configuration.
+    pub fn new(role: Role, state: &Arc<State>) -> Self {
+        let state = match role {
+            Role::Proxy => state.clone(),
+            Role::Agent => Arc::new(scope(role, state)),
+        };
+        Self { version: state.version(), state }
+    }
+}
+
+/// What a role is told of a configuration. An agent steers packets: it is told where clients come
+/// in, and holds no certificate, no key and no route.
+pub fn scope(role: Role, state: &State) -> State {
+    let told = |kind| match role {
+        Role::Proxy => true,
+        Role::Agent => [Kind::Gateway as i32, Kind::Frontend as i32].contains(&kind),
+    };
+    let upserts = state.iter().filter(|resource| told(resource.key.kind)).cloned().collect();
+    let mut scoped = State::default();
+    match scoped.apply(&Delta { upserts, removals: Vec::new() }) {
+        Ok(()) => scoped,
+        // A configuration of orphans: nothing of it can be told.
+        Err(_) => State::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use penstock_config::{Backend, Certificate, Frontend, Gateway, Listener, ResourceKind};
+
+    #[test]
+    fn an_agent_is_told_where_clients_come_in_and_holds_no_secret() {
+        let gateway = Gateway { name: "n/gw".into(), ..Default::default() };
+        let frontend = Frontend { gateway: "n/gw".into(), port: 443, ..Default::default() };
+        let listener = Listener {
+            gateway: "n/gw".into(),
+            section: "https".into(),
+            certificates: vec!["n/cert".into()],
+            ..Default::default()
+        };
+        let certificate = Certificate { name: "n/cert".into(), ..Default::default() };
+        let told = [ResourceKind::Gateway(gateway), ResourceKind::Frontend(frontend)];
+        let kept = [
+            ResourceKind::Listener(listener),
+            ResourceKind::Certificate(certificate),
+            ResourceKind::Backend(Backend { name: "n/b:80".into(), protocol: 0 }),
+        ];
+        let state = State::from_iter(told.iter().chain(&kept).cloned());
+        assert_eq!(scope(Role::Agent, &state), State::from_iter(told));
+        assert_eq!(scope(Role::Proxy, &state), state);
+        let state = Arc::new(state);
+        let published = Published::new(Role::Agent, &state);
+        assert_eq!(published.version, scope(Role::Agent, &state).version());
+        assert_eq!(Published::new(Role::Proxy, &state).version, state.version());
+    }
+}

@@ -1,0 +1,145 @@
+//! All nodes at once.
+
+use crate::{
+    Confirmation, Identity, Members, NodeView, Published, Refused, Role, StreamId,
+    confirm::confirmation_of, wire::Hello,
+};
+use parking_lot::Mutex;
+use penstock_config::{State, Version};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+use tokio::sync::{Notify, watch};
+
+/// What nodes are told and what they said. A handle: clones mean the same fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    target: watch::Sender<Target>,
+    members: Mutex<Members>,
+    said: Notify,
+}
+
+/// What nodes are to have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Target {
+    /// Since when this replica holds the lease.
+    leading: Option<Instant>,
+    published: Option<[Arc<Published>; 2]>,
+}
+
+impl Target {
+    pub(super) fn is_leading(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    /// What a role is to have; `None` before anything was published: then a node keeps what it has.
+    pub(super) fn of(&self, role: Role) -> Option<&Arc<Published>> {
+        let [proxy, agent] = self.published.as_ref()?;
+        Some(match role {
+            Role::Proxy => proxy,
+            Role::Agent => agent,
+        })
+    }
+}
+
+impl Fleet {
+    /// A fleet that is told nothing, of a replica that does not lead.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This is the configuration now. Nodes are sent what changed for them.
+    pub fn publish(&self, state: Arc<State>) {
+        let new = [Role::Proxy, Role::Agent].map(|role| Arc::new(Published::new(role, &state)));
+        self.0.target.send_modify(|target| target.published = Some(new));
+    }
+
+    /// Whether this replica holds the lease. A standby sends every node away and forgets what it said.
+    pub fn set_leading(&self, leading: bool) {
+        self.0.target.send_if_modified(|target| {
+            if target.is_leading() == leading {
+                return false;
+            }
+            target.leading = leading.then(Instant::now);
+            if !leading {
+                *self.0.members.lock() = Members::default();
+            }
+            true
+        });
+    }
+
+    /// Since when this replica leads. Nodes find a new leader within some seconds; before that its
+    /// serving set is empty without meaning anything.
+    pub fn leading_since(&self) -> Option<Instant> {
+        self.0.target.borrow().leading
+    }
+
+    /// All nodes that were heard of lately.
+    pub fn views(&self, now: Instant) -> Vec<NodeView> {
+        self.0.members.lock().views(now).cloned().collect()
+    }
+
+    /// What the serving set says about what was published last.
+    pub fn confirmation(&self, now: Instant) -> Confirmation {
+        let target = self.0.target.borrow().clone();
+        let Some(published) = target.of(Role::Proxy) else {
+            return Confirmation::default();
+        };
+        let members = self.0.members.lock();
+        confirmation_of(members.views(now), &published.state, published.version, now)
+    }
+
+    /// Waits until a node came, went, or said what it serves. One that waits is told what happened
+    /// since it last waited; there is one such.
+    pub async fn changed(&self) {
+        self.0.said.notified().await;
+    }
+
+    pub(super) fn targets(&self) -> watch::Receiver<Target> {
+        self.0.target.subscribe()
+    }
+
+    pub(super) fn opened(
+        &self,
+        identity: &Identity,
+        hello: &Hello,
+        serves: Option<Version>,
+    ) -> StreamId {
+        let stream = self.0.members.lock().opened(identity, hello, serves, Instant::now());
+        self.0.said.notify_one();
+        stream
+    }
+
+    pub(super) fn heard(&self, stream: &StreamId) -> bool {
+        let mut members = self.0.members.lock();
+        members.heard(stream, Instant::now());
+        members.is_current(stream)
+    }
+
+    /// A node said what it serves; `sent` where that is the answer to an update sent then.
+    pub(super) fn said(
+        &self,
+        stream: &StreamId,
+        role: Role,
+        said: (Version, Vec<Refused>),
+        sent: Option<SystemTime>,
+    ) {
+        let current = self.0.target.borrow().of(role).map(|published| published.version);
+        let mut members = self.0.members.lock();
+        members.said(stream, said, current, Instant::now());
+        if let Some(sent) = sent {
+            members.timed(stream, sent, SystemTime::now());
+        }
+        drop(members);
+        self.0.said.notify_one();
+    }
+
+    pub(super) fn closed(&self, stream: &StreamId, goodbye: bool) {
+        self.0.members.lock().closed(stream, goodbye);
+        self.0.said.notify_one();
+    }
+}
