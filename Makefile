@@ -36,8 +36,9 @@ test: checkout ## Install what the tests need and run all of them
 	@xtask/setup/debian.sh openssl:openssl curl:curl
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
-	$(say) '2/7 filters from source'
+	$(say) '2/7 filters and the programs for the kernel, from source'
 	@cargo xtask filters
+	@cargo xtask ebpf
 	$(say) '3/7 form: rustfmt, clippy'
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod ebpf;
 mod filters;
 mod generate;
 
@@ -19,6 +20,8 @@ enum Task {
     Generate(generate::GenerateArgs),
     /// Build every policy of filters/ and examples/filters/ as a component into filters/dist/
     Filters(filters::FiltersArgs),
+    /// Build the programs of ebpf/ that run in the kernel into ebpf/dist/
+    Ebpf,
     /// Install a tool that tests need and print its path
     Tools {
         /// Which one
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Generate(args) => generate::run(&args),
         Task::Filters(args) => filters::run(&args),
+        Task::Ebpf => ebpf::run(),
         Task::Tools { tool: Tool::WasmTools } => {
             println!("{}", xtask_components::wasm_tools()?.display());
             Ok(())

@@ -14,6 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["penstock-resources", "penstock-config", "penstock-gateway", "penstock-filter-host"],
     ),
     ("penstock-proxy", &["penstock-config", "penstock-filter-host"]),
+    ("penstock-ebpf-common", &[]),
+    ("penstock-net", &["penstock-ebpf-common"]),
     (
         "penstock-cli",
         &[

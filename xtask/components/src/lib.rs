@@ -7,7 +7,7 @@ mod tools;
 use std::path::{Path, PathBuf};
 
 pub use build::{Component, build, encode, imports, target_dir};
-pub use tools::{wasm_toolchain, wasm_tools};
+pub use tools::{ebpf_toolchain, wasm_toolchain, wasm_tools, without_cargo};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

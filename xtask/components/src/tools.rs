@@ -25,7 +25,19 @@ pub fn wasm_toolchain() -> Result<Option<String>> {
     Ok((!argument.is_empty()).then_some(argument))
 }
 
-/// Runs a script of `setup/` and returns the line that it prints.
+/// What the programs of `ebpf/` are built with, installed where it is missing: the argument that makes
+/// cargo use the toolchain (none for the default one), and the path of the linker.
+///
+/// # Errors
+/// The script failed; it has said why on the standard error stream.
+pub fn ebpf_toolchain() -> Result<(Option<String>, PathBuf)> {
+    let lines = script("ebpf.sh")?;
+    // Without an argument the first line is empty, and trimmed away.
+    let (argument, linker) = lines.split_once('\n').unwrap_or(("", &lines));
+    Ok(((!argument.is_empty()).then(|| argument.to_owned()), PathBuf::from(linker)))
+}
+
+/// Runs a script of `setup/` and returns what it prints.
 fn script(name: &str) -> Result<String> {
     let path = root().join("xtask/setup").join(name);
     let mut command = Command::new("bash");
@@ -37,7 +49,7 @@ fn script(name: &str) -> Result<String> {
 
 /// Takes away what the cargo that runs this tells its children, since another toolchain and
 /// another target are about to be used.
-pub(crate) fn without_cargo(command: &mut Command) -> &mut Command {
+pub fn without_cargo(command: &mut Command) -> &mut Command {
     let inherited = [
         "RUSTUP_TOOLCHAIN",
         "CARGO",

@@ -1,0 +1,35 @@
+//! What the agent sets up in the kernel of its node, so that packets to a Gateway reach the proxy's
+//! workers with the client's address:
+//!
+//! - [`Steering`]: the programs, pinned in a BPF file system, with their maps; they stay when the agent
+//!   goes, and a newer agent replaces them without a gap.
+//! - [`routes`]: what the programs marked is routed to this node, and what processes of the node send to
+//!   a Gateway passes the programs too.
+//! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT.
+//! - [`workers`]: the sockets that the workers accept on.
+//! - [`probe()`]: what the kernel lacks, each thing named.
+//!
+//! Everything works on the network namespace of the calling thread, and everything but [`Steering`]
+//! itself is a plain function: what is there is brought to what is wanted, and a second call changes
+//! nothing.
+
+mod attach;
+mod devices;
+mod error;
+mod events;
+pub mod nat;
+mod netlink;
+mod pins;
+mod probe;
+mod program;
+pub mod routes;
+mod steering;
+pub mod workers;
+
+pub use attach::Hook;
+pub use devices::{Device, addresses, devices};
+pub use error::NetError;
+pub use events::{Events, SteeringEvent};
+pub use penstock_ebpf_common::Reason;
+pub use probe::{Feature, LEAST_KERNEL, Missing, probe};
+pub use steering::{Changes, Counters, ListenAddress, Steering, uninstall};

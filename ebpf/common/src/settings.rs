@@ -1,0 +1,59 @@
+//! What user space tells the programs beside the listeners.
+
+/// The one entry of the settings map.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// How many of the first workers are considered; at most [`crate::MAX_WORKERS`].
+    pub workers: u32,
+    /// One event for about this many packets to a listener that begin a connection or are refused;
+    /// zero: none.
+    pub sample: u32,
+}
+
+impl Settings {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.workers.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.sample.to_ne_bytes());
+        bytes
+    }
+
+    /// As the map held it.
+    #[must_use]
+    pub fn from_bytes([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
+        Self { workers: u32::from_ne_bytes([a, b, c, d]), sample: u32::from_ne_bytes([e, f, g, h]) }
+    }
+}
+
+/// An entry of the map of workers.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Worker {
+    /// What user space last said of its connections, and one for each given to it since.
+    pub load: u64,
+    /// 1: takes new connections; 0: does not.
+    pub open: u64,
+}
+
+impl Worker {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.load.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.open.to_ne_bytes());
+        bytes
+    }
+
+    /// As the map held it.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let [mut load, mut open] = [[0; 8]; 2];
+        load.copy_from_slice(&bytes[..8]);
+        open.copy_from_slice(&bytes[8..]);
+        Self { load: u64::from_ne_bytes(load), open: u64::from_ne_bytes(open) }
+    }
+}

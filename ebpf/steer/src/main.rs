@@ -1,0 +1,43 @@
+//! Steers packets to the workers' sockets.
+//!
+//! A packet to the address and port of a listener is given to a worker's transparent socket, so that
+//! the worker sees the client's address and the address that the client dialled; everything else goes
+//! on untouched.
+
+#![no_std]
+#![no_main]
+#![expect(missing_docs, reason = "the macros make functions without documentation beside ours")]
+
+mod maps;
+mod packet;
+mod sockets;
+mod steer;
+
+use aya_ebpf::bindings::{__sk_buff, bpf_sk_lookup};
+use aya_ebpf::macros::{classifier, sk_lookup};
+use aya_ebpf::programs::{SkLookupContext, TcContext};
+
+/// For the ingress of a device: what comes in is steered, or goes on to the device's next program.
+#[classifier]
+pub fn steer(ctx: TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.skb.skb;
+    steer::steer(skb)
+}
+
+/// For the namespace of the node: the kernel looks for a listening socket itself only where a client
+/// opens a connection anew whose last one waits here for late packets (`TIME_WAIT`).
+#[sk_lookup]
+pub fn reopen(ctx: SkLookupContext) -> u32 {
+    let ctx: *mut bpf_sk_lookup = ctx.lookup;
+    sockets::reopen(ctx)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// `bpf_sk_assign` and the others are open to programs of this licence only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,173 @@
+//! From a packet to the flow that it belongs to.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::bpf_skb_load_bytes;
+use penstock_ebpf_common::{Reason, TCP, mapped};
+
+/// Length of an Ethernet header without tags.
+const ETHERNET: u32 = 14;
+/// Ethertypes, in the order of the wire as `__sk_buff` has them.
+const IPV4: u32 = 0x0800u16.to_be() as u32;
+const IPV6: u32 = 0x86ddu16.to_be() as u32;
+const VLAN: u32 = 0x8100u16.to_be() as u32;
+const VLAN_OF_VLANS: u32 = 0x88a8u16.to_be() as u32;
+
+/// IPv6 extension headers (RFC 8200, 4) by their numbers.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// How many extension headers are followed: each kind once, and destination options twice (RFC 8200,
+/// 4.1), without fragment and encrypted ones.
+const EXTENSIONS: usize = 5;
+
+/// The TCP connection that a packet belongs to, as the client sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow {
+    /// IPv6 address, or IPv4 mapped.
+    pub(crate) source: [u8; 16],
+    /// Likewise.
+    pub(crate) destination: [u8; 16],
+    /// Port, in the machine's order.
+    pub(crate) source_port: u16,
+    /// Likewise.
+    pub(crate) destination_port: u16,
+    /// The bytes are IPv4.
+    pub(crate) ipv4: bool,
+    /// Asks for a new connection: SYN without ACK.
+    pub(crate) opens: bool,
+}
+
+impl Flow {
+    /// The last four bytes of both addresses: all there is of IPv4.
+    #[inline(always)]
+    pub(crate) fn ipv4(&self) -> ([u8; 4], [u8; 4]) {
+        let (s, d) = (&self.source, &self.destination);
+        ([s[12], s[13], s[14], s[15]], [d[12], d[13], d[14], d[15]])
+    }
+
+    /// Spreads flows evenly; the same for both families and for each packet of a flow.
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u32 {
+        let (s, d) = self.ipv4();
+        let ports = u32::from(self.source_port) << 16 | u32::from(self.destination_port);
+        let mut hash = u32::from_ne_bytes(s) ^ ports.rotate_left(7) ^ u32::from_ne_bytes(d);
+        // The finalizer of MurmurHash3: each bit of the input changes half of the output's.
+        hash ^= hash >> 16;
+        hash = hash.wrapping_mul(0x85eb_ca6b);
+        hash ^= hash >> 13;
+        hash = hash.wrapping_mul(0xc2b2_ae35);
+        hash ^ hash >> 16
+    }
+}
+
+/// The flow of a packet, or why it has none here.
+#[inline(always)]
+pub(crate) fn flow(skb: *mut __sk_buff) -> Result<Flow, Reason> {
+    // SAFETY: the kernel gives the program a live `__sk_buff`; the verifier checks each read.
+    let (tagged, protocol) = unsafe { ((*skb).vlan_present, (*skb).protocol) };
+    if tagged != 0 || protocol == VLAN || protocol == VLAN_OF_VLANS {
+        return Err(Reason::Vlan);
+    }
+    match protocol {
+        IPV4 => ipv4(skb),
+        IPV6 => ipv6(skb),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+/// Copies bytes of a packet, wherever its fragments lie.
+#[inline(always)]
+fn load<const N: usize>(skb: *mut __sk_buff, offset: u32) -> Result<[u8; N], Reason> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: the buffer has N bytes, and the helper fills all of them or fails.
+    unsafe {
+        match bpf_skb_load_bytes(skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) {
+            0 => Ok(bytes.assume_init()),
+            _ => Err(Reason::Malformed),
+        }
+    }
+}
+
+/// RFC 791, 3.1.
+#[inline(always)]
+fn ipv4(skb: *mut __sk_buff) -> Result<Flow, Reason> {
+    let header: [u8; 20] = load(skb, ETHERNET)?;
+    let length = u32::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || length < 20 {
+        return Err(Reason::Malformed);
+    }
+    if header[9] != TCP {
+        return Err(Reason::NotTcp);
+    }
+    // "More fragments", or an offset: all but "don't fragment" and the reserved bit.
+    if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    let source = mapped([header[12], header[13], header[14], header[15]]);
+    let destination = mapped([header[16], header[17], header[18], header[19]]);
+    tcp(skb, ETHERNET + length, source, destination, true)
+}
+
+/// RFC 8200, 3 and 4.
+#[inline(always)]
+fn ipv6(skb: *mut __sk_buff) -> Result<Flow, Reason> {
+    let header: [u8; 40] = load(skb, ETHERNET)?;
+    if header[0] >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let [mut source, mut destination] = [[0; 16]; 2];
+    source.copy_from_slice(&header[8..24]);
+    destination.copy_from_slice(&header[24..40]);
+    let mut next = header[6];
+    let mut offset = ETHERNET + 40;
+    for _ in 0..EXTENSIONS {
+        match next {
+            TCP => return tcp(skb, offset, source, destination, false),
+            FRAGMENT => return Err(Reason::Fragment),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                let [following, length] = load(skb, offset)?;
+                next = following;
+                offset += (u32::from(length) + 1) * 8;
+            }
+            // RFC 4302, 2.2: in words of four bytes, less two.
+            AUTHENTICATION => {
+                let [following, length] = load(skb, offset)?;
+                next = following;
+                offset += (u32::from(length) + 2) * 4;
+            }
+            _ => return Err(Reason::NotTcp),
+        }
+    }
+    match next {
+        TCP => tcp(skb, offset, source, destination, false),
+        _ => Err(Reason::ExtensionHeaders),
+    }
+}
+
+/// RFC 9293, 3.1.
+#[inline(always)]
+fn tcp(
+    skb: *mut __sk_buff,
+    offset: u32,
+    source: [u8; 16],
+    destination: [u8; 16],
+    ipv4: bool,
+) -> Result<Flow, Reason> {
+    let header: [u8; 14] = load(skb, offset)?;
+    let flags = header[13];
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    Ok(Flow {
+        source,
+        destination,
+        source_port: u16::from_be_bytes([header[0], header[1]]),
+        destination_port: u16::from_be_bytes([header[2], header[3]]),
+        ipv4,
+        opens: flags & (SYN | ACK) == SYN,
+    })
+}

@@ -1,0 +1,62 @@
+//! What becomes of a packet.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_OK, TC_ACT_UNSPEC};
+use penstock_ebpf_common::{MARK_MASK, Reason, STEERED_MARK};
+
+use crate::maps::{count, has_listener, settings, tell};
+use crate::packet::{Flow, flow};
+use crate::sockets::{Assigned, assign, is_known};
+
+/// No worker.
+const NOBODY: u32 = u32::MAX;
+
+/// Steers or passes one packet, and counts it.
+#[inline(always)]
+pub(crate) fn steer(skb: *mut __sk_buff) -> i32 {
+    let flow = match flow(skb) {
+        Ok(flow) => flow,
+        Err(reason) => return pass(reason),
+    };
+    if !has_listener(flow.destination, flow.destination_port) {
+        return pass(Reason::NoListener);
+    }
+    // First the connection that there is: the socket layer finds it by itself, and it only has to be
+    // routed there.
+    if is_known(skb, &flow) {
+        return take(skb, Reason::Established);
+    }
+    let (reason, worker) = match assign(skb, &flow) {
+        Assigned::To(worker) if flow.opens => (Reason::Steered, worker),
+        Assigned::To(worker) => (Reason::Stray, worker),
+        Assigned::Nobody => (Reason::NoWorker, NOBODY),
+        Assigned::Refused => (Reason::Refused, NOBODY),
+    };
+    event(skb, &flow, reason, worker);
+    match worker {
+        NOBODY => pass(reason),
+        _ => take(skb, reason),
+    }
+}
+
+/// To this node, past everybody who comes after us.
+#[inline(always)]
+fn take(skb: *mut __sk_buff, reason: Reason) -> i32 {
+    count(reason);
+    // SAFETY: the kernel gives the program a live `__sk_buff`, whose mark it may write.
+    unsafe { (*skb).mark = (*skb).mark & !MARK_MASK | STEERED_MARK };
+    TC_ACT_OK
+}
+
+/// To the next program of the device, or the stack.
+#[inline(always)]
+fn pass(reason: Reason) -> i32 {
+    count(reason);
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn event(skb: *mut __sk_buff, flow: &Flow, reason: Reason, worker: u32) {
+    // SAFETY: the kernel gives the program a live `__sk_buff`; the verifier checks the read.
+    let device = unsafe { (*skb).ifindex };
+    tell(settings(), flow, device, reason, worker);
+}
