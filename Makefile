@@ -61,4 +61,4 @@ faults: ## Plant faults, one after the other (FAULTS= narrows): the tests must c
 
 mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway or routing narrows)
 	$(say) 'mutants: the tests must notice each; those that they do not are named at the end'
-	@tests/faults/mutants.sh $(MUTANTS)
+	@tests/faults/mutants.py $(MUTANTS)

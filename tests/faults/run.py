@@ -8,31 +8,22 @@
 A fault is a text in one file that is replaced by another, and the command that must fail then. A
 fault whose text is not found exactly once is an error: the code moved, and so must the fault. A
 command that fails for another reason than a failed test (it does not compile, no test of that name)
-is an error too.
-
-The copy and what is built from it stay in `faults/` beside CARGO_TARGET_DIR, apart from the target
-folder of the tree: cargo names what it builds after the place in the workspace, not after the
-workspace, so that a faulty crate would pass for the tree's own there.
+is an error too. Where the copy is: see tree.py.
 """
 
 import argparse
-import fcntl
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
 import tomllib
 
-REPO = pathlib.Path(__file__).resolve().parents[2]
+import tree
+
 FAULTS = pathlib.Path(__file__).with_name("faults.toml")
 FIELDS = {"name", "means", "file", "old", "new", "test"}
-COPIED = [".cargo", "Cargo.toml", "Cargo.lock", "api", "cli", "dataplane", "docs", "examples",
-          "filters", "operator", "rustfmt.toml", "tests", "wit", "xtask"]
-# Folders that are built, not written.
-BUILT = {"target", "dist", "__pycache__"}
 SECONDS = 1200
 
 
@@ -52,11 +43,7 @@ def main() -> None:
     if args.list:
         print("\n".join(f"{f['name']}: {f['means']}" for f in chosen))
         return
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _sync(cache / "tree")
+    with tree.copied() as cache:
         survivors = [f["name"] for f in chosen if not _caught(f, cache)]
     if survivors:
         raise SystemExit(f"not caught: {', '.join(survivors)}")
@@ -71,44 +58,11 @@ def _problem(fault: dict, known: list) -> str | None:
         return f"{name}: stands there {known.count(name)} times"
     if fault["old"] == fault["new"]:
         return f"{name}: changes nothing"
-    path = REPO / fault["file"]
+    path = tree.REPO / fault["file"]
     count = path.read_text().count(fault["old"]) if path.is_file() else 0
     if count != 1:
         return f"{name}: the text stands {count} times in {fault['file']}, not once"
     return None
-
-
-def _cache() -> pathlib.Path:
-    if target := os.environ.get("CARGO_TARGET_DIR"):
-        return (REPO / target).resolve().parent / "faults"
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(cache) / "penstock" / "faults"
-
-
-def _sync(copy: pathlib.Path) -> None:
-    """Brings the copy up to date. What differs is written anew, so that cargo sees that it changed,
-    also where an earlier run left a fault behind."""
-    wanted = set()
-    for name in COPIED:
-        for source in _files(REPO / name):
-            path = copy / source.relative_to(REPO)
-            wanted.add(path)
-            content = source.read_bytes()
-            if not path.is_file() or path.read_bytes() != content:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                shutil.copymode(source, path)
-    for path in _files(copy):
-        if path not in wanted:
-            path.unlink()
-
-
-def _files(root: pathlib.Path):
-    if root.is_file():
-        yield root
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in BUILT]
-        yield from (pathlib.Path(folder) / name for name in files)
 
 
 def _caught(fault: dict, cache: pathlib.Path) -> bool:

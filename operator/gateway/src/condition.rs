@@ -71,9 +71,7 @@ impl Conditions {
         message: impl Into<String>,
     ) {
         let mut message = message.into();
-        if message.len() > MAX_MESSAGE {
-            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        }
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
         self.list.push(Condition {
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
             message,
@@ -129,4 +127,24 @@ pub(crate) fn replace(
 /// Whether a condition is there and true.
 pub(crate) fn is_true(conditions: &[Condition], type_: &str) -> bool {
     conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_to_what_the_api_server_takes_between_two_characters() {
+        let longest = "a".repeat(MAX_MESSAGE);
+        for (message, expected) in [
+            ("short".to_owned(), "short".to_owned()),
+            (longest.clone(), longest.clone()),
+            (format!("{longest}b"), longest.clone()),
+            (format!("{}ü", &longest[1..]), longest[1..].to_owned()),
+        ] {
+            let mut conditions = Conditions::new(&ObjectMeta::default());
+            conditions.add("Accepted", Truth::True, "Accepted", message);
+            assert_eq!(conditions.finish()[0].message, expected);
+        }
+    }
 }

@@ -18,20 +18,22 @@ fn s7_07_no_backend_refs_is_no_unresolved_reference() {
 
 #[test]
 fn s7_08_invalid_ref_answers_500_only_for_its_weight_share() {
-    let grant = "{apiVersion: v1, kind: Service, metadata: {name: udp}, \
-                 spec: {ports: [{port: 53, protocol: UDP}]}}";
+    let services = "{apiVersion: v1, kind: Service, metadata: {name: udp}, \
+                    spec: {ports: [{port: 53, protocol: UDP}]}}\n---\n\
+                    {apiVersion: v1, kind: Service, metadata: {name: portless}, spec: {}}";
     let refs = [
         ("{name: a, kind: Bucket, port: 80, weight: 3}", "InvalidKind"),
         ("{name: a, group: example.com, port: 80, weight: 3}", "InvalidKind"),
         ("{name: missing, port: 80, weight: 3}", "BackendNotFound"),
         ("{name: a, port: 81, weight: 3}", "BackendNotFound"),
         ("{name: a, weight: 3}", "BackendNotFound"),
+        ("{name: portless, port: 80, weight: 3}", "BackendNotFound"),
         ("{name: c, namespace: other, port: 80, weight: 3}", "RefNotPermitted"),
         ("{name: udp, port: 53, weight: 3}", "UnsupportedProtocol"),
     ];
     for (bad, reason) in refs {
         let spec = backends(&format!("{{name: a, port: 80, weight: 7}}, {bad}"));
-        let seen = World::new(&[grant, &spec]).translate();
+        let seen = World::new(&[services, &spec]).translate();
         let rule = seen.only_rule();
         let shares: Vec<_> =
             rule.backends.iter().map(|b| (b.weight, b.failure.is_some())).collect();
@@ -189,6 +191,18 @@ fn endpoint_ports_are_found_by_name() {
 }
 
 #[test]
+fn a_port_of_a_slice_without_a_number_is_the_one_that_the_service_says() {
+    let slice = "addressType: IPv4, ports: [{name: ''}], endpoints: [{addresses: [10.0.0.1]}]";
+    for (port, expected) in [
+        ("{port: 80}", "10.0.0.1:80"),
+        ("{port: 80, targetPort: 9000}", "10.0.0.1:9000"),
+        ("{port: 80, targetPort: web}", "10.0.0.1:80"),
+    ] {
+        assert_eq!(endpoints(&format!("ports: [{port}]"), &[slice]), [expected], "{port}");
+    }
+}
+
+#[test]
 fn endpoints_of_several_slices_are_sorted_and_unique() {
     let one = "addressType: IPv4, ports: [{port: 8080}], endpoints: [\
                {addresses: [10.0.0.2]}, {addresses: [10.0.0.1]}]";
@@ -219,4 +233,44 @@ fn an_external_name_is_an_endpoint_in_standalone_mode_alone() {
     assert_eq!(world.translate().endpoints("default/x:8080"), ["www.example.com:8080"]);
     let seen = world.cluster().translate();
     assert_eq!(seen.route("r", "ResolvedRefs"), "False InvalidKind");
+}
+
+#[test]
+fn an_external_name_is_one_host_and_has_the_ports_that_it_lists() {
+    for (host, ports, expected) in [
+        ("www.example.com", "", "True ResolvedRefs"),
+        ("192.0.2.7", "", "True ResolvedRefs"),
+        ("'*.example.com'", "", "False BackendNotFound"),
+        ("a_b", "", "False BackendNotFound"),
+        ("www.example.com", ", ports: [{port: 8080}]", "True ResolvedRefs"),
+        ("www.example.com", ", ports: [{port: 8081}]", "False BackendNotFound"),
+    ] {
+        let service = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: x}}, \
+             spec: {{type: ExternalName, externalName: {host}{ports}}}}}"
+        );
+        let seen = World::new(&[&service, &backends("{name: x, port: 8080}")]).translate();
+        assert_eq!(seen.route("r", "ResolvedRefs"), expected, "{host}{ports}");
+    }
+}
+
+#[test]
+fn an_endpoint_slice_counts_for_the_service_of_its_label_as_long_as_it_says_so() {
+    let slice = |service: &str| {
+        format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, \
+             metadata: {{name: moving, labels: {{kubernetes.io/service-name: {service}}}}}, \
+             ports: [{{port: 8080}}], endpoints: [{{addresses: [10.0.0.9]}}]}}"
+        )
+    };
+    let mut world = World::new(&[&backends("{name: a, port: 80}, {name: b, port: 80}")]);
+    let has = |world: &World, backend: &str| {
+        world.translate().endpoints(backend).contains(&"10.0.0.9:8080".to_owned())
+    };
+    world.add(&slice("a"));
+    assert!(has(&world, "default/a:80") && !has(&world, "default/b:80"));
+    world.add(&slice("b"));
+    assert!(!has(&world, "default/a:80") && has(&world, "default/b:80"));
+    world.remove(ObjectKind::EndpointSlice, "default", "moving");
+    assert!(!has(&world, "default/a:80") && !has(&world, "default/b:80"));
 }

@@ -79,8 +79,14 @@ fn s7_20_in_standalone_mode_the_older_gateway_has_the_port() {
     let seen = world.translate();
     assert_eq!(seen.listener("old", "http", "Accepted"), "True Accepted");
     assert_eq!(seen.listener("new", "http", "Accepted"), "False PortUnavailable");
-    assert!(seen.listener_message("new", "http", "Accepted").contains("default/old"));
+    let message = seen.listener_message("new", "http", "Accepted");
+    assert!(message.contains("default/old") && message.contains("with this hostname"), "{message}");
     assert_eq!(seen.listener("third", "http", "Accepted"), "True Accepted", "another hostname");
+    let tls = format!("{{name: https, port: 9080, protocol: HTTPS, {CERT}}}");
+    let mut world = world;
+    world.add(&format!("{}\n---\n{}", with_age("tls", 2027, &tls), secret("cert", &["a"])));
+    let message = world.translate().listener_message("tls", "https", "Accepted");
+    assert!(message.contains("uses port 9080 otherwise"), "{message}");
     let seen = world.cluster().translate();
     assert_eq!(seen.listener("new", "http", "Accepted"), "True Accepted", "an address of its own");
 }
@@ -136,12 +142,12 @@ fn s7_23_an_unusable_certificate_takes_its_listener_and_no_other() {
     let key = one.signing_key.serialize_pem();
     for (reference, more, reason) in [
         ("{name: absent}", String::new(), "InvalidCertificateRef"),
-        ("{name: s, kind: ConfigMap}", String::new(), "InvalidCertificateRef"),
-        ("{name: s, group: example.com}", String::new(), "InvalidCertificateRef"),
         ("{name: s, namespace: other}", String::new(), "RefNotPermitted"),
         ("{name: s}", secret_of("s", "no PEM", &key), "InvalidCertificateRef"),
         ("{name: s}", secret_of("s", &one.cert.pem(), "no PEM"), "InvalidCertificateRef"),
         ("{name: s}", secret_of("s", &two.cert.pem(), &key), "InvalidCertificateRef"),
+        ("{name: s, group: example.com}", secret("s", &["a"]), "InvalidCertificateRef"),
+        ("{name: s, kind: ConfigMap}", secret("s", &["a"]), "InvalidCertificateRef"),
         (
             "{name: s}",
             "{apiVersion: v1, kind: Secret, metadata: {name: s}}".into(),
@@ -189,6 +195,32 @@ fn s7_23_a_certificate_out_of_its_time_is_served_and_reported() {
     let message = seen.listener_message("gw", "https", "ResolvedRefs");
     assert!(message.contains("expired at 2021-01-01"), "{message}");
     assert_eq!(seen.listener_resource("default/gw/https").certificates, ["default/s"]);
+}
+
+#[test]
+fn s7_23_rfc5280_4_1_2_5_both_ends_of_a_validity_period_are_in_it() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).expect("params");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let (from, to) = (params.not_before.unix_timestamp(), params.not_after.unix_timestamp());
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let secret = secret_of("cert", &certificate.pem(), &key.serialize_pem());
+    let listener = format!("{{name: https, port: 443, protocol: HTTPS, {CERT}}}");
+    let mut world = World::new(&[&gateway(&listener), &secret]);
+    for (now, expected) in [
+        (from - 1, "is not valid before 2020-01-01"),
+        (from, ""),
+        (to, ""),
+        (to + 1, "expired at 2021-01-01"),
+    ] {
+        world.index.settings_mut().now = Some(now);
+        let seen = world.translate();
+        let resolved = seen.listener("gw", "https", "ResolvedRefs");
+        let message = seen.listener_message("gw", "https", "ResolvedRefs");
+        assert_eq!(resolved == "True ResolvedRefs", expected.is_empty(), "{now}: {message}");
+        assert!(message.contains(expected), "{now}: {message}");
+    }
 }
 
 #[test]
@@ -309,7 +341,10 @@ fn s7_31_addresses_are_honoured_or_refused() {
     assert_eq!(both("{value: 192.0.2.1}", &["192.0.2.1"]), (accepted(), programmed.clone()));
     assert_eq!(both("{type: IPAddress}", &["192.0.2.1"]), (accepted(), programmed.clone()));
     assert_eq!(both("{value: 127.0.0.1}", &["0.0.0.0"]), (accepted(), programmed));
-    assert_eq!(both("", &[]), (accepted(), "False AddressNotAssigned".into()));
+    for none_in_particular in ["", "{type: IPAddress}"] {
+        let missing = (accepted(), "False AddressNotAssigned".into());
+        assert_eq!(both(none_in_particular, &[]), missing, "{none_in_particular}");
+    }
     assert_eq!(
         both("{value: 192.0.2.9}", &["192.0.2.1"]),
         (accepted(), "False AddressNotUsable".into())
@@ -319,4 +354,17 @@ fn s7_31_addresses_are_honoured_or_refused() {
     let status = seen("", &["192.0.2.1"]).statuses;
     let addresses = status.gateways.values().next().and_then(|s| s.addresses.clone());
     assert_eq!(addresses.expect("addresses")[0].value, "192.0.2.1");
+}
+
+#[test]
+fn s7_22_a_listener_that_is_not_valid_overlaps_with_none() {
+    let https = |name: &str, host: &str| {
+        format!("{{name: {name}, port: 443, protocol: HTTPS, hostname: '{host}', {CERT}}}")
+    };
+    let list = [https("a", "a.example"), https("b", "a.example"), https("c", "*.example")];
+    let seen = World::new(&[&secret("cert", &["x"]), &gateway(&list.join(", "))]).translate();
+    assert_eq!(seen.listener("gw", "a", "Conflicted"), "True HostnameConflict");
+    for name in ["a", "b", "c"] {
+        assert_eq!(seen.listener("gw", name, "OverlappingTLSConfig"), "", "{name}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Points 1 to 6, 12 to 14, 29 and 30: attachment, matches and native filters of HTTPRoutes.
 
 use crate::fixture::{World, route, steps};
-use penstock_config::{HttpMatch, Kind, PathEdit, PathMatch, Redirect, StepAction, ValueTest};
+use penstock_config::{HttpMatch, Key, Kind, PathEdit, PathMatch, Redirect, StepAction, ValueTest};
 
 const A: &str = "backendRefs: [{name: a, port: 80}]";
 
@@ -181,8 +181,13 @@ fn s7_14_replacing_a_prefix_needs_prefix_matches() {
     let Some(StepAction::Rewrite(rewrite)) = &good.only_rule().filters[0].action else { panic!() };
     assert_eq!(rewrite.path, Some(PathEdit::Prefix("/x".into())));
     assert_eq!(rewrite.hostname, "b.example");
-    let bad = World::new(&[&spec("{path: {type: Exact, value: /foo}}")]).translate();
-    assert_eq!(bad.route("r", "Accepted"), "False UnsupportedValue");
+    let bad = spec("{path: {value: /bar}}, {path: {type: Exact, value: /foo}}");
+    let redirect =
+        bad.replace("URLRewrite", "RequestRedirect").replace("urlRewrite", "requestRedirect");
+    for bad in [bad, redirect] {
+        let seen = World::new(&[&bad]).translate();
+        assert_eq!(seen.route("r", "Accepted"), "False UnsupportedValue", "{bad}");
+    }
 }
 
 #[test]
@@ -194,6 +199,8 @@ fn filters_that_are_not_served_are_refused_and_never_ignored() {
         ),
         ("{type: CORS, cors: {allowOrigins: ['https://a.example']}}", "UnsupportedValue"),
         ("{type: URLRewrite}", "UnsupportedValue"),
+        ("{type: URLRewrite, urlRewrite: {hostname: '*.example'}}", "UnsupportedValue"),
+        ("{type: URLRewrite, urlRewrite: {hostname: 192.0.2.1}}", "UnsupportedValue"),
         (
             "{type: URLRewrite, urlRewrite: {hostname: a.example}}, \
              {type: RequestRedirect, requestRedirect: {hostname: a.example}}",
@@ -251,6 +258,8 @@ fn timeouts_are_read_and_checked() {
     assert_eq!((rule.request_timeout_ms, rule.backend_timeout_ms), (90_000, 500));
     let rule = timeouts("request: 0s, backendRequest: 5s");
     assert_eq!((rule.request_timeout_ms, rule.backend_timeout_ms), (0, 5_000), "0s is none");
+    let rule = timeouts("request: 5s, backendRequest: 5s");
+    assert_eq!((rule.request_timeout_ms, rule.backend_timeout_ms), (5_000, 5_000));
     for bad in ["request: 1d", "request: 1s, backendRequest: 2s"] {
         let spec = route("r", &format!("rules: [{{timeouts: {{{bad}}}, {A}}}]"));
         let seen = World::new(&[&spec]).translate();
@@ -275,6 +284,8 @@ fn s7_30_section_name_and_port_must_both_match() {
         ("{name: absent}", Err("NoMatchingParent")),
         ("{name: gw, namespace: other}", Err("NoMatchingParent")),
         ("{name: a, group: '', kind: Service}", Err("NoMatchingParent")),
+        ("{name: gw, kind: Service}", Err("NoMatchingParent")),
+        ("{name: gw, group: example.com}", Err("NoMatchingParent")),
     ] {
         let spec = format!(
             "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r}}, \
@@ -292,6 +303,39 @@ fn s7_30_section_name_and_port_must_both_match() {
                 assert_eq!(seen.route("r", "Accepted"), format!("False {reason}"), "{parent}");
                 assert!(seen.rules().is_empty(), "{parent}");
             }
+        }
+    }
+}
+
+#[test]
+fn s7_30_the_message_says_what_was_asked_for_and_what_there_is() {
+    for (parent, asked) in [
+        ("{name: gw, sectionName: three}", "no listener with the name three;"),
+        ("{name: gw, port: 81}", "no listener on port 81;"),
+        ("{name: gw, sectionName: one, port: 81}", "no listener with the name one on port 81;"),
+    ] {
+        let spec = route("r", "rules: [{}]").replace("{name: gw}", parent);
+        let message =
+            World::new(&[TWO_LISTENERS, &spec]).translate().route_message("r", "Accepted");
+        assert_eq!(message, format!("Gateway default/gw has {asked} it has one, two"));
+    }
+}
+
+#[test]
+fn s7_30_each_parent_has_its_entry_and_one_that_stands_there_twice_has_one() {
+    let (one, two) = ("{name: gw, sectionName: one}", "{name: gw, sectionName: two}");
+    for parents in [vec![one, two], vec![one, two, one]] {
+        let spec = route("r", "rules: [{name: x}]").replace("{name: gw}", &parents.join(", "));
+        let seen = World::new(&[TWO_LISTENERS, &spec]).translate();
+        let entries = &seen.statuses.http_routes.values().next().expect("a status").parents;
+        let sections: Vec<_> =
+            entries.iter().filter_map(|p| p.parent_ref.section_name.as_deref()).collect();
+        assert_eq!(sections, ["one", "two"], "{parents:?}");
+        let refused = (Key::new(Kind::Rule, "default/r/x"), "InvalidMatch", "because");
+        let after = seen.confirm(&[refused]);
+        for (at, section) in sections.into_iter().enumerate() {
+            let invalid = after.route_parent("r", at, "PartiallyInvalid");
+            assert_eq!(invalid, "True UnsupportedValue", "{section} of {parents:?}");
         }
     }
 }
@@ -389,5 +433,6 @@ fn decision_3_a_rule_is_its_name_or_what_it_matches() {
     assert_eq!(forward, keys(&[three, one, two]), "reordering rules renames nothing");
     let swapped = "{matches: [{method: GET}, {path: {value: /1}}]}";
     assert_eq!(forward, keys(&[swapped, two, three]), "nor does reordering matches");
-    assert_eq!(keys(&[three, three, three]).len(), 3, "equal rules are told apart");
+    let named = keys(&["{name: x}", "{name: x}", "{name: x}"]);
+    assert_eq!(named, ["default/r/x", "default/r/x~2", "default/r/x~3"], "equal ones are counted");
 }

@@ -1,10 +1,12 @@
 //! Point 28, GatewayClass and GatewayConfig, what nodes answer, and statuses that others write to.
 
-use crate::fixture::{World, filter, route, secret};
+use crate::fixture::{World, filter, objects, route, secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use penstock_config::{Key, Kind, PolicyKind, ResourceKind, TlsVersion};
-use penstock_gateway::{Name, merge};
+use penstock_gateway::{FilterFacts, FilterReason, Name, merge};
+use penstock_resources::gateway_api::gatewayclasses::GatewayClassStatus;
+use penstock_resources::gateway_api::gateways::GatewayStatus;
 use penstock_resources::gateway_api::httproutes::HttpRouteStatus;
 
 fn time(seconds: i64) -> Time {
@@ -84,21 +86,40 @@ fn s7_28_a_transition_time_changes_with_the_status_alone() {
     assert_eq!(third[0].last_transition_time, time(30));
     assert_eq!(third[0].observed_generation, Some(2), "never lowered");
     assert!(merge::conditions(&third, &[], &time(40)).is_empty(), "ours and no longer wanted");
+
+    let of = |type_: &str| Condition { type_: type_.into(), ..condition("True", "a", 1) };
+    let existing = [of("example.com/Checked"), of("Accepted")];
+    let merged = merge::conditions(&existing, &[of("Accepted"), of("Programmed")], &time(50));
+    let types: Vec<_> = merged.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(types, ["example.com/Checked", "Accepted", "Programmed"], "each once");
 }
 
 #[test]
 fn s7_28_statuses_of_gateways_classes_and_filters_merge_alike() {
     let world = World::new(&[&filter("f", "")]);
     let statuses = world.translate().statuses;
+    let timed = |conditions: &[Condition]| -> Vec<_> {
+        let timed = |c: &Condition| Condition { last_transition_time: time(5), ..c.clone() };
+        conditions.iter().map(timed).collect()
+    };
     let gateway = &statuses.gateways[&Name::new("default", "gw")];
     let written = merge::gateway(None, gateway, &time(5)).expect("new");
+    assert_eq!(written.conditions, gateway.conditions.as_deref().map(timed));
+    let listener =
+        |status: &GatewayStatus| status.listeners.as_ref().expect("listeners")[0].clone();
+    assert_eq!(listener(&written).conditions, timed(&listener(gateway).conditions));
     assert_eq!(merge::gateway(Some(&written), gateway, &time(6)), None);
     let class = &statuses.gateway_classes["penstock"];
     let written = merge::gateway_class(None, class, &time(5)).expect("new");
+    assert_eq!(written.conditions, class.conditions.as_deref().map(timed));
     assert_eq!(merge::gateway_class(Some(&written), class, &time(6)), None);
     let filter = &statuses.wasm_filters[&Name::new("default", "f")];
     let written = merge::wasm_filter(None, filter, &time(5)).expect("new");
+    assert_eq!(written.conditions, timed(&filter.conditions));
     assert_eq!(merge::wasm_filter(Some(&written), filter, &time(6)), None);
+
+    let nothing = GatewayClassStatus::default();
+    assert_eq!(merge::gateway_class(None, &nothing, &time(5)), Some(nothing), "no empty list");
 }
 
 #[test]
@@ -138,6 +159,10 @@ fn what_nodes_refuse_is_said_where_it_matters() {
     assert_eq!(after.listener("gw", "https", "Programmed"), "True Programmed");
     assert_eq!(after.gateway("gw", "Programmed"), "True Programmed", "one listener is enough");
 
+    let both = ["default/gw/http", "default/gw/https"]
+        .map(|name| (Key::new(Kind::Listener, name), "PortUnavailable", "because"));
+    assert_eq!(seen.confirm(&both).gateway("gw", "Programmed"), "False Invalid", "none is left");
+
     let after = refuse(Kind::Certificate, "default/cert", "InvalidCertificate");
     assert_eq!(after.listener("gw", "https", "ResolvedRefs"), "False InvalidCertificateRef");
     assert_eq!(after.listener("gw", "https", "Programmed"), "False Invalid");
@@ -163,8 +188,11 @@ fn what_nodes_refuse_is_said_where_it_matters() {
 fn a_gateway_class_is_ours_by_its_controller_and_says_what_it_can() {
     let other = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: x}, \
                  spec: {controllerName: example.com/x}}";
-    let statuses = World::new(&[other]).translate().statuses;
+    let theirs = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: theirs}, \
+                  spec: {gatewayClassName: x, listeners: [{name: http, port: 81, protocol: HTTP}]}}";
+    let statuses = World::new(&[other, theirs]).translate().statuses;
     assert_eq!(statuses.gateway_classes.len(), 1);
+    assert_eq!(statuses.gateways.len(), 1, "their Gateway is their business");
     let class = &statuses.gateway_classes["penstock"];
     let features = class.supported_features.as_ref().expect("features");
     let names: Vec<_> = features.iter().map(|f| f.name.as_str()).collect();
@@ -261,19 +289,31 @@ fn a_gateways_own_settings_beat_those_of_its_class() {
 
 #[test]
 fn a_class_with_bad_parameters_takes_its_gateways_along() {
-    let class = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: penstock}, \
-        spec: {controllerName: penstock.dev/gateway-controller, parametersRef: \
-        {group: penstock.dev, kind: GatewayConfig, name: absent, namespace: other}}}";
-    let seen = World::new(&[class]).translate();
-    let conditions = seen.statuses.gateway_classes["penstock"].conditions.clone();
-    let accepted =
-        conditions.into_iter().flatten().find(|c| c.type_ == "Accepted").expect("Accepted");
-    assert_eq!(
-        (accepted.status.as_str(), accepted.reason.as_str()),
-        ("False", "InvalidParameters")
-    );
-    assert_eq!(seen.gateway("gw", "Accepted"), "False InvalidParameters");
-    assert!(seen.state.is_empty());
+    let config = "{apiVersion: penstock.dev/v1alpha1, kind: GatewayConfig, \
+                  metadata: {name: c, namespace: other}, spec: {}}";
+    for parameters in [
+        "{group: penstock.dev, kind: GatewayConfig, name: absent, namespace: other}",
+        "{group: penstock.dev, kind: Other, name: c, namespace: other}",
+        "{group: example.com, kind: GatewayConfig, name: c, namespace: other}",
+        "{group: penstock.dev, kind: GatewayConfig, name: c}",
+    ] {
+        let class = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, \
+             metadata: {{name: penstock}}, spec: {{controllerName: penstock.dev/gateway-controller, \
+             parametersRef: {parameters}}}}}"
+        );
+        let seen = World::new(&[config, &class]).translate();
+        let conditions = seen.statuses.gateway_classes["penstock"].conditions.clone();
+        let accepted =
+            conditions.into_iter().flatten().find(|c| c.type_ == "Accepted").expect("Accepted");
+        assert_eq!(
+            (accepted.status.as_str(), accepted.reason.as_str()),
+            ("False", "InvalidParameters"),
+            "{parameters}"
+        );
+        assert_eq!(seen.gateway("gw", "Accepted"), "False InvalidParameters");
+        assert!(seen.state.is_empty());
+    }
 }
 
 #[test]
@@ -305,4 +345,23 @@ fn an_index_shows_no_secret() {
     let world = World::new(&[&secret("cert", &["a.example"])]);
     let shown = format!("{:?} {:?}", world.index, world.translate().state);
     assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    assert!(shown.contains("gateways: 1") && shown.contains("services: 3"), "{shown}");
+}
+
+#[test]
+fn an_index_says_whether_anything_changed_and_hands_out_what_it_holds() {
+    let mut world = World::new(&[&filter("f", "")]);
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {k: v}}";
+    let apply = |world: &mut World, yaml: &str| world.index.apply(objects(yaml).remove(0));
+    assert!(apply(&mut world, map), "new");
+    assert!(!apply(&mut world, map), "equal");
+    assert!(apply(&mut world, &map.replace("k: v", "k: w")), "changed");
+    let held = world.index.config_map("default", "m").and_then(|m| m.data.clone());
+    assert_eq!(held, Some([("k".to_owned(), "w".to_owned())].into()));
+    assert_eq!(world.index.config_map("other", "m"), None);
+
+    let facts = || FilterFacts::Failed { reason: FilterReason::TooLarge, message: "m".into() };
+    assert!(world.index.set_filter_facts("default/f", facts()), "new");
+    assert!(!world.index.set_filter_facts("default/f", facts()), "equal");
+    assert!(!world.index.set_filter_facts("default/absent", facts()), "nobody's");
 }

@@ -1,7 +1,7 @@
 //! Point 34 and decision 7: client certificates and TLS policies.
 
 use crate::fixture::{Seen, World, anchor, filter, route, secret, steps};
-use penstock_config::{Kind, PolicyKind, ValidationMode};
+use penstock_config::{Key, Kind, PolicyKind, ValidationMode};
 use penstock_gateway::FilterReason;
 
 /// A Gateway with an HTTPS listener for any name, one for `*.wild.example` and an HTTP listener.
@@ -186,6 +186,7 @@ fn decision_7_of_two_routes_that_disagree_the_older_wins() {
     assert_eq!(rules[1].attachments[0].hostnames, ["both.example"]);
     assert_eq!(steps(&rules[1].filters), ["500 Conflicted"], "exactly for the name that is lost");
     assert!(rules[1].tls_filters.is_empty(), "500 and not 421");
+    assert!(rules[1].backends.is_empty());
     assert_eq!(rules[1].matches, rules[0].matches);
     assert_eq!(rules[1].position, rules[0].position);
 }
@@ -241,15 +242,20 @@ fn decision_7_a_policy_at_a_backend_ref_is_refused() {
     assert!(backends[0].failure.is_none());
     let failure = backends[1].failure.as_ref().expect("its share answers 500");
     assert_eq!(failure.reason, "InvalidFilter");
+    assert_eq!(backends[1].backend, "");
+    assert_eq!(seen.keys(Kind::Backend), ["default/b:80"], "the other alone");
     assert_eq!(seen.route("r", "ResolvedRefs"), "False InvalidFilter");
     assert!(seen.keys(Kind::Filter).is_empty());
 }
 
 fn targeted(name: &str, target: &str) -> String {
-    filter(
-        name,
-        &format!(", targetRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, {target}}}]"),
-    )
+    let mut reference = String::new();
+    for (field, usual) in [("group", "gateway.networking.k8s.io"), ("kind", "Gateway")] {
+        if !target.contains(field) {
+            reference += &format!("{field}: {usual}, ");
+        }
+    }
+    filter(name, &format!(", targetRefs: [{{{reference}{target}}}]"))
 }
 
 #[test]
@@ -276,6 +282,8 @@ fn decision_7_targets_that_cannot_be_are_reported() {
         ("name: absent", PolicyKind::Tls, "TargetNotFound"),
         ("name: gw, sectionName: absent", PolicyKind::Tls, "TargetNotFound"),
         ("name: gw, sectionName: http", PolicyKind::Tls, "UnsupportedValue"),
+        ("name: gw, kind: Service", PolicyKind::Tls, "InvalidKind"),
+        ("name: gw, group: example.com", PolicyKind::Tls, "InvalidKind"),
         ("name: gw, sectionName: https", PolicyKind::Headers, "InvalidKind"),
         ("name: gw, sectionName: https", PolicyKind::Paths, "InvalidKind"),
     ] {
@@ -296,4 +304,28 @@ fn decision_6_a_listener_with_an_unusable_policy_is_not_served() {
         assert_eq!(seen.listener("gw", "https", "Programmed"), "False Invalid");
         assert_eq!(seen.keys(Kind::Listener), ["default/gw/http", "default/gw/wild"]);
     }
+}
+
+#[test]
+fn decision_7_a_binding_that_nodes_refuse_is_said_by_whoever_asked_for_it() {
+    let route = with_policies("2026", "r", "wild", "a.wild.example", &["p"]);
+    let seen = world(&[&route, &targeted("own", "name: gw, sectionName: https")])
+        .ready("own", PolicyKind::Tls)
+        .translate();
+    let refuse = |kind, name: &str| seen.confirm(&[(Key::new(kind, name), "Broken", "because")]);
+
+    let of_listener = refuse(Kind::TlsBinding, "default/gw/https|");
+    assert_eq!(of_listener.listener("gw", "https", "ResolvedRefs"), "False InvalidFilter");
+    assert_eq!(of_listener.listener("gw", "wild", "ResolvedRefs"), "True ResolvedRefs");
+    assert_eq!(of_listener.route("r", "ResolvedRefs"), "True ResolvedRefs");
+
+    let of_route = refuse(Kind::TlsBinding, "default/gw/wild|a.wild.example");
+    assert_eq!(of_route.listener("gw", "wild", "ResolvedRefs"), "True ResolvedRefs");
+    assert_eq!(of_route.listener("gw", "wild", "Programmed"), "True Programmed");
+    assert_eq!(of_route.route("r", "ResolvedRefs"), "False InvalidFilter");
+
+    let filter = refuse(Kind::Filter, "default/own");
+    assert_eq!(filter.listener("gw", "https", "ResolvedRefs"), "False InvalidFilter");
+    assert_eq!(filter.listener("gw", "https", "Programmed"), "False Invalid");
+    assert_eq!(filter.route("r", "ResolvedRefs"), "True ResolvedRefs");
 }

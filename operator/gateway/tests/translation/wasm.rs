@@ -1,6 +1,6 @@
 //! Point 19 and decision 6: WasmFilters in `ExtensionRef`s.
 
-use crate::fixture::{World, filter, route, steps};
+use crate::fixture::{Seen, World, filter, route, steps};
 use penstock_config::{Kind, OnFailure, OpaqueValues, PolicyKind};
 use penstock_gateway::FilterReason;
 
@@ -129,6 +129,12 @@ fn what_users_write_reaches_the_nodes() {
     assert_eq!((one.on_failure(), one.opaque_values()), (OnFailure::Closed, OpaqueValues::Reject));
 }
 
+fn programmed_message(seen: &Seen) -> String {
+    let status = seen.statuses.wasm_filters.values().next().expect("a status");
+    let programmed = status.conditions.iter().find(|c| c.type_ == "Programmed");
+    programmed.expect("Programmed").message.clone()
+}
+
 #[test]
 fn the_status_of_a_filter_says_what_was_found_out() {
     let world = |used: bool| {
@@ -140,6 +146,7 @@ fn the_status_of_a_filter_says_what_was_found_out() {
     assert_eq!(seen.wasm("one", "ResolvedRefs"), "True ResolvedRefs");
     assert_eq!(seen.wasm("one", "Programmed"), "False Pending");
     assert_eq!(seen.confirm(&[]).wasm("one", "Programmed"), "True Programmed");
+    assert!(programmed_message(&seen).contains("waiting for the proxies"));
     let status = seen.statuses.wasm_filters.values().next().expect("a status");
     assert_eq!(status.digest.as_deref(), Some("sha256:one"));
     assert_eq!(status.kind.as_deref(), Some("headers"));
@@ -149,6 +156,7 @@ fn the_status_of_a_filter_says_what_was_found_out() {
     let unused = world(false).ready("one", PolicyKind::Headers).translate();
     assert!(unused.keys(Kind::Filter).is_empty(), "nodes do not load what nothing uses");
     assert_eq!(unused.confirm(&[]).wasm("one", "Programmed"), "False Pending");
+    assert!(programmed_message(&unused).contains("no route or listener"));
 
     let pending = world(true).translate();
     assert_eq!(pending.wasm("one", "Accepted"), "Unknown Pending");
