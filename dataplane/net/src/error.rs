@@ -100,11 +100,11 @@ impl NetError {
         move |source| Self::Map { map, source }
     }
 
-    pub(crate) fn netlink<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self {
-        move |source| Self::Netlink { what, source: source.into() }
+    pub(crate) fn netlink(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Netlink { what, source }
     }
 
-    pub(crate) fn socket<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self {
-        move |source| Self::Socket { what, source: source.into() }
+    pub(crate) fn socket(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Socket { what, source }
     }
 }

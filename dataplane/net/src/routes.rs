@@ -3,7 +3,7 @@
 //! ```text
 //! rule 64: fwmark 0x1000/0x3000 lookup 4096     what the programs marked
 //!          table 4096: local default dev lo     … is for this node, whatever its address
-//! rule 65: iif lo lookup 4097                   what processes of the node send
+//! rule 65: iif lo ipproto tcp lookup 4097       what processes of the node send
 //!          table 4097: local ADDRESS dev lo     … to a Gateway goes through lo and its programs
 //! ```
 //!
@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use penstock_ebpf_common::{MARK_MASK, STEERED_MARK};
+use penstock_ebpf_common::{MARK_MASK, STEERED_MARK, TCP};
 use rustix::io::Errno;
 
 use crate::devices::ip;
 use crate::error::NetError;
-use crate::netlink::{ACK, CREATE, EXCLUSIVE, Message, Netlink};
+use crate::netlink::{ACK, Answer, CREATE, EXCLUSIVE, Message, Netlink};
 
 /// The table that routes what was marked.
 pub const STEERED_TABLE: u32 = 4096;
@@ -39,21 +39,22 @@ const DEVICE: u16 = 4;
 const SOURCE: u16 = 7;
 const TABLE: u16 = 15;
 /// Attributes of rules (linux/fib_rules.h): `FRA_IIFNAME`, `FRA_PRIORITY`, `FRA_FWMARK`, `FRA_TABLE`,
-/// `FRA_FWMASK`, `FRA_PROTOCOL`.
+/// `FRA_FWMASK`, `FRA_PROTOCOL`, `FRA_IP_PROTO`.
 const RULE_DEVICE: u16 = 3;
 const RULE_PRIORITY: u16 = 6;
 const RULE_MARK: u16 = 10;
 const RULE_TABLE: u16 = 15;
 const RULE_MASK: u16 = 16;
 const RULE_PROTOCOL: u16 = 21;
+const RULE_IP_PROTOCOL: u16 = 22;
 /// Who made a route or rule: a number that nobody else uses (`RTPROT_*`).
 const PROTOCOL: u8 = 80;
 /// `RTN_LOCAL`, `RT_SCOPE_HOST`, `FR_ACT_TO_TBL`.
 const LOCAL: u8 = 2;
 const HOST_SCOPE: u8 = 254;
 const TO_TABLE: u8 = 1;
-/// Length of `struct rtmsg`.
-const ROUTE_HEADER: usize = 12;
+/// Length of `struct rtmsg`, and of `struct fib_rule_hdr`.
+const HEADER: usize = 12;
 /// The loopback device is the first of every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -66,50 +67,40 @@ enum Family {
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-/// Makes the rules, and the route for what was marked; what is there already is left alone. A family
-/// that the node does not have is left out.
+/// Makes the rules, and the route for what was marked; what is there already is left alone. A family that
+/// the node does not have is left out.
 ///
 /// # Errors
 /// No CAP_NET_ADMIN, or a kernel without policy routing.
 pub fn install() -> Result<(), NetError> {
-    let fail = "making routes and rules";
-    let netlink = Netlink::route().map_err(NetError::netlink(fail))?;
+    let fail = NetError::netlink("making routes and rules");
+    let netlink = Netlink::route().map_err(&fail)?;
     for family in FAMILIES {
-        let all = [steered_rule(family), host_rule(family)]
-            .map(|rule| rule(NEW_RULE, CREATE | EXCLUSIVE));
-        let default = route(NEW_ROUTE, CREATE | EXCLUSIVE, family, 0, STEERED_TABLE);
-        for message in all.into_iter().chain([default]) {
-            match netlink.change(message) {
-                Err(error) if is(&error, &[Errno::EXIST]) => {}
-                Err(error) if family == Family::V6 && is_without_family(&error) => break,
-                other => other.map_err(NetError::netlink(fail))?,
-            }
-        }
+        let flags = CREATE | EXCLUSIVE;
+        let all = [
+            steered_rule(NEW_RULE, flags, family),
+            host_rule(NEW_RULE, flags, family),
+            route(NEW_ROUTE, flags, family, 0, STEERED_TABLE),
+        ];
+        change(&netlink, family, all, &[Errno::EXIST]).map_err(&fail)?;
     }
     Ok(())
 }
 
-/// Brings the addresses that processes of the node reach through `lo` to these, each with the address
-/// of the node that they have as their own then (else it is the dialled one).
+/// Brings the addresses whose TCP ports processes of the node reach through `lo` to these, each with the
+/// address of the node that they have as their own then; without one the kernel chooses, which for IPv4
+/// it only can where the dialled address is the node's too. A port without a listener on such an
+/// address answers them nothing.
 ///
 /// # Errors
 /// The kernel refuses one: a source that is no address of the node, for example.
 pub fn set_host(wanted: &[(IpAddr, Option<IpAddr>)]) -> Result<(), NetError> {
-    let fail = "routes for processes of the node";
-    let netlink = Netlink::route().map_err(NetError::netlink(fail))?;
-    let wanted: BTreeMap<IpAddr, Option<IpAddr>> = wanted.iter().copied().collect();
-    let there = host_routes(&netlink).map_err(NetError::netlink(fail))?;
-    for (&address, source) in &there {
-        if wanted.get(&address) != Some(source) {
-            let gone = host_route(DELETE_ROUTE, 0, address, None);
-            ignore(netlink.change(gone), &[Errno::SRCH]).map_err(NetError::netlink(fail))?;
-        }
-    }
-    for (&address, &source) in &wanted {
-        if there.get(&address) != Some(&source) {
-            let new = host_route(NEW_ROUTE, CREATE | EXCLUSIVE, address, source);
-            ignore(netlink.change(new), &[Errno::EXIST]).map_err(NetError::netlink(fail))?;
-        }
+    let fail = NetError::netlink("routes for processes of the node");
+    let netlink = Netlink::route().map_err(&fail)?;
+    for family in FAMILIES {
+        let of_family = wanted.iter().filter(|(address, _)| octets(*address).0 == family);
+        let wanted: BTreeMap<_, _> = of_family.copied().collect();
+        bring_routes_to(&netlink, family, &wanted).map_err(&fail)?;
     }
     Ok(())
 }
@@ -119,36 +110,62 @@ pub fn set_host(wanted: &[(IpAddr, Option<IpAddr>)]) -> Result<(), NetError> {
 /// # Errors
 /// No CAP_NET_ADMIN.
 pub fn remove() -> Result<(), NetError> {
-    let fail = "removing routes and rules";
+    let fail = NetError::netlink("removing routes and rules");
     set_host(&[])?;
-    let netlink = Netlink::route().map_err(NetError::netlink(fail))?;
+    let netlink = Netlink::route().map_err(&fail)?;
     for family in FAMILIES {
-        let all = [steered_rule(family), host_rule(family)].map(|rule| rule(DELETE_RULE, 0));
-        let default = route(DELETE_ROUTE, 0, family, 0, STEERED_TABLE);
-        for message in all.into_iter().chain([default]) {
-            match netlink.change(message) {
-                Err(error) if family == Family::V6 && is_without_family(&error) => break,
-                other => {
-                    ignore(other, &[Errno::NOENT, Errno::SRCH]).map_err(NetError::netlink(fail))?
-                }
-            }
+        let all = [
+            steered_rule(DELETE_RULE, 0, family),
+            host_rule(DELETE_RULE, 0, family),
+            route(DELETE_ROUTE, 0, family, 0, STEERED_TABLE),
+        ];
+        change(&netlink, family, all, &[Errno::NOENT, Errno::SRCH]).map_err(&fail)?;
+    }
+    Ok(())
+}
+
+fn bring_routes_to(
+    netlink: &Netlink,
+    family: Family,
+    wanted: &BTreeMap<IpAddr, Option<IpAddr>>,
+) -> io::Result<()> {
+    let there = host_routes(netlink, family)?;
+    let gone = there.iter().filter(|(address, source)| wanted.get(address) != Some(source));
+    let gone = gone.map(|(address, _)| host_route(DELETE_ROUTE, 0, *address, None));
+    change(netlink, family, gone, &[Errno::SRCH])?;
+    let new = wanted.iter().filter(|(address, source)| there.get(address) != Some(source));
+    let new =
+        new.map(|(address, source)| host_route(NEW_ROUTE, CREATE | EXCLUSIVE, *address, *source));
+    change(netlink, family, new, &[Errno::EXIST])
+}
+
+/// Makes changes one after the other; such refusals are content, and IPv6 may be missing altogether.
+fn change(
+    netlink: &Netlink,
+    family: Family,
+    messages: impl IntoIterator<Item = Message>,
+    content: &[Errno],
+) -> io::Result<()> {
+    for message in messages {
+        match netlink.change(message) {
+            Err(error) if is(&error, content) => {}
+            Err(error) if family == Family::V6 && is_without_family(&error) => return Ok(()),
+            other => other?,
         }
     }
     Ok(())
 }
 
-fn steered_rule(family: Family) -> Box<dyn Fn(u16, u16) -> Message> {
-    Box::new(move |kind, flags| {
-        rule(kind, flags, family, STEERED_PRIORITY, STEERED_TABLE)
-            .number(RULE_MARK, STEERED_MARK)
-            .number(RULE_MASK, MARK_MASK)
-    })
+fn steered_rule(kind: u16, flags: u16, family: Family) -> Message {
+    rule(kind, flags, family, STEERED_PRIORITY, STEERED_TABLE)
+        .number(RULE_MARK, STEERED_MARK)
+        .number(RULE_MASK, MARK_MASK)
 }
 
-fn host_rule(family: Family) -> Box<dyn Fn(u16, u16) -> Message> {
-    Box::new(move |kind, flags| {
-        rule(kind, flags, family, HOST_PRIORITY, HOST_TABLE).text(RULE_DEVICE, "lo")
-    })
+fn host_rule(kind: u16, flags: u16, family: Family) -> Message {
+    rule(kind, flags, family, HOST_PRIORITY, HOST_TABLE)
+        .text(RULE_DEVICE, "lo")
+        .attribute(RULE_IP_PROTOCOL, &[TCP])
 }
 
 /// `struct fib_rule_hdr` and what all rules have. The table's number does not fit the header.
@@ -176,33 +193,36 @@ fn host_route(kind: u16, flags: u16, address: IpAddr, source: Option<IpAddr>) ->
 }
 
 /// The addresses of our table, with their sources.
-fn host_routes(netlink: &Netlink) -> io::Result<BTreeMap<IpAddr, Option<IpAddr>>> {
+fn host_routes(netlink: &Netlink, family: Family) -> io::Result<BTreeMap<IpAddr, Option<IpAddr>>> {
     let mut routes = BTreeMap::new();
-    for family in FAMILIES {
-        let mut header = [0; ROUTE_HEADER];
-        header[0] = family as u8;
-        for answer in netlink.dump(GET_ROUTE, &header)? {
-            // A kernel without a family answers with the routes of all.
-            if answer.bytes.first() != Some(&header[0]) {
-                continue;
+    for answer in dump(netlink, GET_ROUTE, family)? {
+        let (mut table, mut address, mut source) = (None, None, None);
+        for (kind, payload) in answer.attributes(HEADER) {
+            match kind {
+                TABLE => table = word(payload),
+                DESTINATION => address = ip(payload),
+                SOURCE => source = ip(payload),
+                _ => {}
             }
-            let (mut table, mut address, mut source) = (None, None, None);
-            for (kind, payload) in answer.attributes(ROUTE_HEADER) {
-                match kind {
-                    TABLE => {
-                        table = payload.first_chunk().map(|number| u32::from_ne_bytes(*number))
-                    }
-                    DESTINATION => address = ip(payload),
-                    SOURCE => source = ip(payload),
-                    _ => {}
-                }
-            }
-            if let (Some(HOST_TABLE), Some(address)) = (table, address) {
-                routes.insert(address, source);
-            }
+        }
+        if let (Some(HOST_TABLE), Some(address)) = (table, address) {
+            routes.insert(address, source);
         }
     }
     Ok(routes)
+}
+
+/// All entries of a family: a kernel without one answers with those of all.
+fn dump(netlink: &Netlink, kind: u16, family: Family) -> io::Result<Vec<Answer>> {
+    let mut header = [0; HEADER];
+    header[0] = family as u8;
+    let mut answers = netlink.dump(kind, &header)?;
+    answers.retain(|answer| answer.bytes.first() == Some(&header[0]));
+    Ok(answers)
+}
+
+fn word(payload: &[u8]) -> Option<u32> {
+    payload.first_chunk().map(|number| u32::from_ne_bytes(*number))
 }
 
 fn octets(address: IpAddr) -> (Family, Vec<u8>) {
@@ -219,11 +239,4 @@ fn is(error: &io::Error, errnos: &[Errno]) -> bool {
 /// What kernels say where IPv6 is not compiled in, or off.
 fn is_without_family(error: &io::Error) -> bool {
     is(error, &[Errno::AFNOSUPPORT, Errno::OPNOTSUPP, Errno::ACCESS])
-}
-
-fn ignore(result: io::Result<()>, errnos: &[Errno]) -> io::Result<()> {
-    match result {
-        Err(error) if is(&error, errnos) => Ok(()),
-        other => other,
-    }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Flow {
     pub(crate) ipv4: bool,
     /// Asks for a new connection: SYN without ACK.
     pub(crate) opens: bool,
+    /// Where the TCP header begins.
+    pub(crate) tcp: u32,
 }
 
 impl Flow {
@@ -78,6 +80,18 @@ pub(crate) fn flow(skb: *mut __sk_buff) -> Result<Flow, Reason> {
         IPV6 => ipv6(skb),
         _ => Err(Reason::NotIp),
     }
+}
+
+/// The fixed part of a flow's IP header; its length tells the family.
+#[inline(always)]
+pub(crate) fn ip_header<const N: usize>(skb: *mut __sk_buff) -> Option<[u8; N]> {
+    load(skb, ETHERNET).ok()
+}
+
+/// The fixed part of a flow's TCP header.
+#[inline(always)]
+pub(crate) fn tcp_header(skb: *mut __sk_buff, flow: &Flow) -> Option<[u8; 20]> {
+    load(skb, flow.tcp).ok()
 }
 
 /// Copies bytes of a packet, wherever its fragments lie.
@@ -169,5 +183,6 @@ fn tcp(
         destination_port: u16::from_be_bytes([header[2], header[3]]),
         ipv4,
         opens: flags & (SYN | ACK) == SYN,
+        tcp: offset,
     })
 }

@@ -5,12 +5,12 @@ use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sk_lookup};
 use aya_ebpf::helpers::generated::{
-    bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp,
+    bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
 };
 use penstock_ebpf_common::{MAX_WORKERS, mapped};
 
 use crate::maps::{SOCKETS, has_listener, settings, worker};
-use crate::packet::Flow;
+use crate::packet::{Flow, ip_header, tcp_header};
 
 /// `AF_INET` of Linux.
 const IPV4: u32 = 2;
@@ -41,10 +41,16 @@ pub(crate) fn is_known(skb: *mut __sk_buff, flow: &Flow) -> bool {
 }
 
 /// Gives a packet to a worker's listening socket: one that opens a connection to the least loaded
-/// worker, among equals and for all others the one of the flow's hash.
+/// worker, among equals the one of the flow's hash; one that answers a SYN cookie to the worker that
+/// sent it; any other to the worker of the hash.
 #[inline(always)]
 pub(crate) fn assign(skb: *mut __sk_buff, flow: &Flow) -> Assigned {
     let workers = settings().workers.min(MAX_WORKERS);
+    if !flow.opens
+        && let Some(assigned) = by_cookie(skb, flow, workers)
+    {
+        return assigned;
+    }
     let Some(index) = choose(workers, flow.hash(), flow.opens) else { return Assigned::Nobody };
     match give(skb.cast(), index) {
         None => Assigned::Nobody,
@@ -133,6 +139,47 @@ fn look_up<A>(skb: *mut __sk_buff, mut tuple: Tuple<A>) -> bool {
     }
 }
 
+/// A worker under a flood keeps no half-open connections: the client's next packet proves by a cookie
+/// that it asked, and only the socket that sends cookies takes it. Rare, so all are asked.
+#[inline(always)]
+fn by_cookie(skb: *mut __sk_buff, flow: &Flow, workers: u32) -> Option<Assigned> {
+    let tcp = tcp_header(skb, flow)?;
+    if flow.ipv4 {
+        find_cookie(skb, &ip_header::<20>(skb)?, &tcp, workers)
+    } else {
+        find_cookie(skb, &ip_header::<40>(skb)?, &tcp, workers)
+    }
+}
+
+#[inline(always)]
+fn find_cookie<const N: usize>(
+    skb: *mut __sk_buff,
+    ip: &[u8; N],
+    tcp: &[u8; 20],
+    workers: u32,
+) -> Option<Assigned> {
+    for index in 0..MAX_WORKERS {
+        if index >= workers {
+            break;
+        }
+        // SAFETY: both headers have the lengths that are said; the socket is released on every path.
+        unsafe {
+            let socket = socket(index);
+            if socket.is_null() {
+                continue;
+            }
+            let (ip, tcp) = (ip.as_ptr().cast_mut().cast(), tcp.as_ptr().cast_mut().cast());
+            if bpf_tcp_check_syncookie(socket, ip, N as u32, tcp, 20) == 0 {
+                let result = bpf_sk_assign(skb.cast(), socket, 0);
+                bpf_sk_release(socket);
+                return Some(if result == 0 { Assigned::To(index) } else { Assigned::Refused });
+            }
+            bpf_sk_release(socket);
+        }
+    }
+    None
+}
+
 /// An open worker, among the first so many: the least loaded one, or the next from the hash on.
 #[inline(always)]
 fn choose(workers: u32, hash: u32, by_load: bool) -> Option<u32> {
@@ -167,10 +214,9 @@ fn choose(workers: u32, hash: u32, by_load: bool) -> Option<u32> {
 /// Assigns a worker's socket to a packet or a lookup; `None` where the slot is empty.
 #[inline(always)]
 fn give(ctx: *mut c_void, index: u32) -> Option<c_long> {
-    // SAFETY: a map of sockets and an index of its key's size; what is found is released.
+    // SAFETY: what is found is released.
     unsafe {
-        let socket =
-            bpf_map_lookup_elem(from_ref(&SOCKETS).cast_mut().cast(), from_ref(&index).cast());
+        let socket = socket(index);
         if socket.is_null() {
             return None;
         }
@@ -178,4 +224,14 @@ fn give(ctx: *mut c_void, index: u32) -> Option<c_long> {
         bpf_sk_release(socket);
         Some(result)
     }
+}
+
+/// A worker's listening socket, to be released; null where the slot is empty.
+///
+/// # Safety
+/// Whoever gets a socket must release it.
+#[inline(always)]
+unsafe fn socket(index: u32) -> *mut c_void {
+    // SAFETY: a map of sockets, and an index of its key's size.
+    unsafe { bpf_map_lookup_elem(from_ref(&SOCKETS).cast_mut().cast(), from_ref(&index).cast()) }
 }

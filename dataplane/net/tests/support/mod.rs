@@ -289,10 +289,11 @@ pub(crate) fn until(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
-/// The pins of a folder, for a look at what is left.
+/// The pins of a folder, without what every BPF file system has (`maps.debug`, `progs.debug`).
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.ends_with(".debug")).collect();
     names.sort();
     names
 }
