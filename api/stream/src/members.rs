@@ -142,8 +142,7 @@ impl Members {
         }
     }
 
-    /// A stream ended. A node that ended it itself (`goodbye`) serves no more and is forgotten at
-    /// once; one that was cut off belongs to its set until it was silent for [`SILENCE`].
+    /// A stream ended. A node that said goodbye serves no more and is forgotten at once; one that was cut off belongs to its set until it was silent for [`SILENCE`].
     pub fn closed(&mut self, stream: &StreamId, goodbye: bool) {
         if goodbye && self.is_current(stream) {
             self.members.remove(&stream.member);

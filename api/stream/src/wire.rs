@@ -40,7 +40,7 @@ pub const MAX_NAME: usize = 256;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeMessage {
     /// What is said; one that this version does not know is absent, and only proves life.
-    #[prost(oneof = "FromNode", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "FromNode", tags = "1, 2, 3, 4, 5")]
     pub said: Option<FromNode>,
 }
 
@@ -59,6 +59,9 @@ pub enum FromNode {
     /// Unasked.
     #[prost(message, tag = "4")]
     Report(Report),
+    /// Last.
+    #[prost(message, tag = "5")]
+    Goodbye(Goodbye),
 }
 
 /// Who a node process is and what it has.
@@ -129,6 +132,10 @@ pub struct Refusal {
 /// The node lives.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Heartbeat {}
+
+/// The node ends on purpose, and serves no more. A stream that ends without it was cut off.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Goodbye {}
 
 /// What a node refuses has changed although its configuration has not: a module arrived late.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -39,6 +39,8 @@ pub(super) struct Node<A> {
 struct Worker<A> {
     replica: Replica,
     apply: A,
+    /// What the data plane refuses of what it serves; `None` before it serves anything.
+    refused: Option<Vec<Refused>>,
 }
 
 /// A job's result.
@@ -85,7 +87,7 @@ impl<A: Apply> Node<A> {
     ) -> Self {
         let store = store.map(Arc::new);
         let library = modules.map(|modules| Library::new(modules, store.clone()));
-        let worker = Worker { replica: Replica::default(), apply };
+        let worker = Worker { replica: Replica::default(), apply, refused: None };
         let mut node = Self {
             worker: Some(worker),
             job: None,
@@ -121,11 +123,12 @@ impl<A: Apply> Node<A> {
         };
         let restored = spawn_blocking(move || {
             let applied = apply.apply(&State::default().diff(&state));
-            let replica = match applied.version == state.version() {
-                true => Replica::new(state),
-                false => Replica::default(),
-            };
-            Worker { replica, apply }
+            match applied.version == state.version() {
+                true => {
+                    Worker { replica: Replica::new(state), apply, refused: Some(applied.refused) }
+                }
+                false => Worker { replica: Replica::default(), apply, refused: None },
+            }
         });
         self.worker = Some(unwind(restored.await));
         self.look_for_missing();
@@ -305,44 +308,46 @@ impl<A: Apply> Worker<A> {
         unwind(spawn_blocking(move || self.swap(change)).await)
     }
 
-    /// The node's only way to acknowledge: after the data plane has swapped.
+    /// The node's only way to acknowledge: after the data plane has swapped. Where nothing changed
+    /// (another operator leads, and has the same), it is left alone.
     fn swap(mut self, change: Change) -> Done<A> {
-        let applied = self.apply.apply(&change.delta);
-        let expected = match change.unsupported.is_empty() {
-            true => change.version,
-            false => change.state.version(),
-        };
-        if applied.version != expected {
-            let result = Err(Diverged { expected, found: applied.version });
-            return Done { worker: self, result };
+        if self.refused.is_none() || !change.delta.is_empty() {
+            let applied = self.apply.apply(&change.delta);
+            let expected = match change.unsupported.is_empty() {
+                true => change.version,
+                false => change.state.version(),
+            };
+            if applied.version != expected {
+                let result = Err(Diverged { expected, found: applied.version });
+                return Done { worker: self, result };
+            }
+            self.refused = Some(applied.refused);
         }
-        let refused = [applied.refused, change.unsupported.clone()].concat();
-        let answer = Answer {
-            nonce: change.nonce,
-            version: change.version.0.to_vec(),
-            refused: refusals(&refused),
-        };
+        let (nonce, version) = (change.nonce, change.version.0.to_vec());
         self.replica.commit(change);
+        let answer = Answer { nonce, version, refused: self.refusals() };
         Done { worker: self, result: Ok(FromNode::Answer(answer)) }
     }
 
     async fn again(mut self, delta: Delta) -> Done<A> {
         let again = move || {
-            let applied = self.apply.apply(&delta);
-            let refused = [applied.refused, self.replica.unsupported()].concat();
+            self.refused = Some(self.apply.apply(&delta).refused);
             let version = self.replica.version().0.to_vec();
-            let report = Report { version, refused: refusals(&refused) };
+            let report = Report { version, refused: self.refusals() };
             Done { worker: self, result: Ok(FromNode::Report(report)) }
         };
         unwind(spawn_blocking(again).await)
     }
-}
 
-fn refusals(refused: &[Refused]) -> Vec<wire::Refusal> {
-    if refused.len() > wire::MAX_REFUSALS {
-        tracing::warn!("{} resources are refused, the first are reported", refused.len());
+    /// All that this node cannot use.
+    fn refusals(&self) -> Vec<wire::Refusal> {
+        let mut refused = self.replica.unsupported();
+        refused.extend(self.refused.iter().flatten().cloned());
+        if refused.len() > wire::MAX_REFUSALS {
+            tracing::warn!("{} resources are refused, the first are reported", refused.len());
+        }
+        wire::refusals(&refused)
     }
-    wire::refusals(refused)
 }
 
 /// What a job gave. One that panicked has the data plane in an unknown state: the panic goes on.

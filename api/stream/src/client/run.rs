@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ReplicaError,
     codec::{Protobuf, STREAM},
-    wire::{self, FromNode, FromOperator, Heartbeat, NodeMessage, OperatorMessage},
+    wire::{self, FromNode, FromOperator, Goodbye, Heartbeat, NodeMessage, OperatorMessage},
 };
 use futures_util::stream;
 use http::uri::PathAndQuery;
@@ -139,8 +139,8 @@ impl Connection<'_> {
             () = shutdown => End::Shutdown,
         };
         if matches!(end, End::Shutdown) {
-            // Ends its own direction and waits for the other: the operator sees a farewell.
-            drop(say);
+            // Waits for the operator to end the stream: then it has heard.
+            let _ = say.try_send(FromNode::Goodbye(Goodbye {}).into());
             let rest = async { while let Ok(Some(_)) = inbound.message().await {} };
             let _ = timeout(GOODBYE, rest).await;
         }

@@ -44,7 +44,7 @@ pub(super) struct StreamMethod {
 /// How a stream ends.
 #[derive(Debug)]
 enum End {
-    /// The node ended it.
+    /// The node ends.
     Goodbye,
     /// The connection is gone.
     Broken(String),
@@ -178,6 +178,7 @@ impl StreamMethod {
                     self.fleet.said(id, who.role, said, None);
                 }
             }
+            Some(FromNode::Goodbye(_)) => return Err(End::Goodbye),
             Some(FromNode::Heartbeat(_)) | None => {}
         }
         Ok(())
@@ -249,7 +250,7 @@ impl Talk {
 fn received(message: Result<Option<NodeMessage>, Status>) -> Result<NodeMessage, End> {
     match message {
         Ok(Some(message)) => Ok(message),
-        Ok(None) => Err(End::Goodbye),
+        Ok(None) => Err(End::Broken("it ended without a goodbye".into())),
         Err(status) => Err(match status.code() {
             Code::OutOfRange => Violation::MessageTooLarge(wire::MAX_NODE_MESSAGE).into(),
             Code::DataLoss => Violation::Undecodable(status.message().into()).into(),

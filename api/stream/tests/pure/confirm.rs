@@ -104,7 +104,7 @@ fn a_dead_node_holds_a_change_up_for_five_seconds() {
 }
 
 #[test]
-fn a_node_that_ends_its_stream_itself_holds_nothing_up() {
+fn a_node_that_says_goodbye_holds_nothing_up() {
     let mut world = World::new();
     let (a, b) = (world.join("a"), world.join("b"));
     world.publish(&[2]);

@@ -51,7 +51,7 @@ fn read(bytes: &[u8]) {
             FromNode::Report(report) => {
                 assert!(matches!(session.report(report), Ok(None) | Err(_)))
             }
-            FromNode::Heartbeat(_) => {}
+            FromNode::Heartbeat(_) | FromNode::Goodbye(_) => {}
         }
     }
     if let Ok(update) = Update::decode(bytes) {
