@@ -1,0 +1,69 @@
+{{/* The image of a process. */}}
+{{- define "penstock.image" -}}
+{{ .root.Values.image.repository }}/{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{/* Labels of everything. */}}
+{{- define "penstock.labels" -}}
+app.kubernetes.io/part-of: penstock
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+{{ include "penstock.selector" . }}
+{{- end }}
+
+{{/* Labels by which the pods of a process are found. */}}
+{{- define "penstock.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+{{- end }}
+
+{{/* What every pod has in common. */}}
+{{- define "penstock.pod" -}}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- if .root.Values.priorityClass.create }}
+priorityClassName: penstock
+{{- end }}
+{{- end }}
+
+{{/* Variables of every process: telemetry, and who it is. */}}
+{{- define "penstock.environment" -}}
+- name: POD_NAME
+  valueFrom: { fieldRef: { fieldPath: metadata.name } }
+- name: POD_NAMESPACE
+  valueFrom: { fieldRef: { fieldPath: metadata.namespace } }
+{{- range $name, $value := .Values.telemetry.environment }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Variables of what runs on nodes. The operator is found without DNS: the Service is older. */}}
+{{- define "penstock.nodeEnvironment" -}}
+{{ include "penstock.environment" . }}
+- name: NODE_NAME
+  valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+- name: PENSTOCK_OPERATOR
+  value: https://$(PENSTOCK_STREAM_SERVICE_HOST):9443
+{{- end }}
+
+{{/* The token for the operator, and what the operator is trusted by. */}}
+{{- define "penstock.trustVolumes" -}}
+- name: token
+  projected:
+    defaultMode: 0444
+    sources:
+      - serviceAccountToken:
+          audience: penstock-stream
+          expirationSeconds: 3600
+          path: token
+- name: trust
+  configMap:
+    name: penstock-trust
+    optional: true
+{{- end }}
+{{- define "penstock.trustMounts" -}}
+- { name: token, mountPath: /var/run/secrets/penstock, readOnly: true }
+- { name: trust, mountPath: /etc/penstock/trust, readOnly: true }
+{{- end }}
