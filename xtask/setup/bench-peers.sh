@@ -7,15 +7,7 @@ set -euo pipefail
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
 envoy_version=1.40.0
 say() { printf '  %s\n' "$*" >&2; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-  printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
-  as_root chmod +x $policy
-  trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-fi
-# The services of nginx and HAProxy stay off.
 "$(dirname "$0")"/debian.sh nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client \
   valgrind:valgrind taskset:util-linux openssl:openssl curl:curl
 python3 -c 'import ensurepip' 2>/dev/null || "$(dirname "$0")"/debian.sh no-venv:python3-venv

@@ -1,7 +1,10 @@
 //! Generated files, filters and test tools.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
+mod cluster;
 mod ebpf;
 mod filters;
 mod generate;
@@ -22,6 +25,7 @@ enum Task {
     Filters(filters::FiltersArgs),
     /// Build the programs of ebpf/ that run in the kernel into ebpf/dist/
     Ebpf,
+    Cluster(cluster::ClusterArgs),
     /// Install a tool that tests need and print its path
     Tools {
         /// Which one
@@ -35,14 +39,15 @@ enum Tool {
     WasmTools,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
-        Task::Generate(args) => generate::run(&args),
-        Task::Filters(args) => filters::run(&args),
-        Task::Ebpf => ebpf::run(),
+        Task::Cluster(args) => return cluster::run(&args),
+        Task::Generate(args) => generate::run(&args)?,
+        Task::Filters(args) => filters::run(&args)?,
+        Task::Ebpf => ebpf::run()?,
         Task::Tools { tool: Tool::WasmTools } => {
             println!("{}", xtask_components::wasm_tools()?.display());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,103 @@
+//! Taking a cluster away, whatever is left of it: found by names and marks, never by what somebody
+//! remembered.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::layout::Layout;
+use crate::{network, process, wait};
+
+/// What of a cluster exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Processes of its machines (those that its programs started are not listed one by one).
+    pub processes: Vec<i32>,
+    /// Network namespaces.
+    pub namespaces: Vec<String>,
+    /// Groups of processes in the control group file system.
+    pub cgroups: Vec<PathBuf>,
+    /// Mounts below its folder, seen from outside its machines.
+    pub mounts: Vec<PathBuf>,
+    /// Whether its folder is there.
+    pub folder: bool,
+}
+
+impl Remains {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Looks for what exists of a cluster.
+///
+/// # Errors
+/// The mounts of this process cannot be read.
+pub(crate) fn remains(layout: &Layout) -> Result<Remains> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read mounts")?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    Ok(Remains {
+        processes: process::marked(&[&layout.mark()])
+            .into_iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect(),
+        namespaces: namespaces(&layout.prefix()),
+        cgroups: cgroups(&layout.cgroup(), &mounts),
+        mounts: points.filter(|point| point.starts_with(layout.dir())).collect(),
+        folder: layout.dir().exists(),
+    })
+}
+
+/// Takes everything away.
+///
+/// # Errors
+/// Something cannot be taken away: it is named.
+pub(crate) fn remove(layout: &Layout) -> Result<()> {
+    process::kill_all(&[&layout.mark()])?;
+    let found = remains(layout)?;
+    for netns in &found.namespaces {
+        network::delete(netns)?;
+    }
+    for cgroup in &found.cgroups {
+        // A killed process is in its group until the kernel is done with it.
+        let what = format!("{} can be removed", cgroup.display());
+        wait::until(&what, Duration::from_secs(10), || Ok(remove_cgroup(cgroup).is_ok()))?;
+    }
+    if found.folder {
+        ensure!(found.mounts.is_empty(), "mounted below the cluster's folder: {:?}", found.mounts);
+        fs::remove_dir_all(layout.dir())
+            .with_context(|| format!("cannot remove {}", layout.dir().display()))?;
+    }
+    Ok(())
+}
+
+fn namespaces(prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir("/run/netns").into_iter().flatten().filter_map(Result::ok);
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+fn cgroups(name: &str, mounts: &str) -> Vec<PathBuf> {
+    let hierarchies = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        (kind == "cgroup" || kind == "cgroup2").then(|| Path::new(point).join(name))
+    });
+    hierarchies.filter(|path| path.exists()).collect()
+}
+
+/// Removes a group and those below it (its files cannot be removed, nor need they).
+fn remove_cgroup(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
+}
