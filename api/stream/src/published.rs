@@ -11,6 +11,8 @@ pub struct Published {
     pub state: Arc<State>,
     /// [`State::version`] of it.
     pub version: Version,
+    /// What led to it, from what was published before: most nodes have that.
+    step: Option<(Version, Arc<Delta>)>,
 }
 
 impl Published {
@@ -20,7 +22,22 @@ impl Published {
             Role::Proxy => state.clone(),
             Role::Agent => Arc::new(scope(role, state)),
         };
-        Self { version: state.version(), state }
+        Self { version: state.version(), state, step: None }
+    }
+
+    /// The same, after something else was published.
+    pub fn after(before: &Published, role: Role, state: &Arc<State>) -> Self {
+        let new = Self::new(role, state);
+        let delta = Arc::new(before.state.diff(&new.state));
+        Self { step: Some((before.version, delta)), ..new }
+    }
+
+    /// What leads to it from another one. Made once for all nodes that have what was published before.
+    pub fn since(&self, held: &Published) -> Arc<Delta> {
+        match &self.step {
+            Some((version, delta)) if *version == held.version => delta.clone(),
+            _ => Arc::new(held.state.diff(&self.state)),
+        }
     }
 }
 
@@ -69,5 +86,18 @@ mod tests {
         let published = Published::new(Role::Agent, &state);
         assert_eq!(published.version, scope(Role::Agent, &state).version());
         assert_eq!(Published::new(Role::Proxy, &state).version, state.version());
+    }
+    #[test]
+    fn what_changed_is_found_once_for_all_nodes_that_have_what_came_before() {
+        let backend =
+            |name: &str| ResourceKind::Backend(Backend { name: name.into(), ..Backend::default() });
+        let state = |names: &[&str]| Arc::new(names.iter().map(|name| backend(name)).collect());
+        let first = Published::new(Role::Proxy, &state(&["a"]));
+        let second = Published::after(&first, Role::Proxy, &state(&["a", "b"]));
+        let third = Published::after(&second, Role::Proxy, &state(&["b", "c"]));
+        assert!(Arc::ptr_eq(&third.since(&second), &third.since(&second)));
+        for (held, target) in [(&first, &second), (&second, &third), (&first, &third)] {
+            assert_eq!(*target.since(held), held.state.diff(&target.state));
+        }
     }
 }

@@ -42,8 +42,10 @@ struct UnderWay {
 pub struct Push {
     nonce: u64,
     version: Version,
-    upserts: std::vec::IntoIter<penstock_config::Versioned>,
-    removals: std::vec::IntoIter<Key>,
+    delta: Arc<Delta>,
+    /// How many removals, and then upserts, are in earlier parts.
+    removed: usize,
+    upserted: usize,
     done: bool,
 }
 
@@ -76,8 +78,8 @@ impl Session {
         }
         let delta = match &self.holds {
             Holds::Acknowledged(held) if held.version == target.version => return None,
-            Holds::Acknowledged(held) => held.state.diff(&target.state),
-            Holds::Said(known) => difference(known, target),
+            Holds::Acknowledged(held) => target.since(held),
+            Holds::Said(known) => Arc::new(difference(known, target)),
         };
         self.nonce += 1;
         self.under_way = Some(UnderWay { nonce: self.nonce, target: target.clone(), sent: false });
@@ -130,10 +132,8 @@ impl Session {
 }
 
 impl Push {
-    fn new(nonce: u64, version: Version, delta: Delta) -> Self {
-        let Delta { upserts, removals } = delta;
-        let (upserts, removals) = (upserts.into_iter(), removals.into_iter());
-        Self { nonce, version, upserts, removals, done: false }
+    fn new(nonce: u64, version: Version, delta: Arc<Delta>) -> Self {
+        Self { nonce, version, delta, removed: 0, upserted: 0, done: false }
     }
 
     /// The nonce that the node answers with.
@@ -152,11 +152,13 @@ impl Iterator for Push {
         }
         let (mut upserts, mut removals, mut bytes) = (Vec::new(), Vec::new(), 0);
         while bytes < wire::PART_BYTES {
-            if let Some(key) = self.removals.next() {
+            if let Some(key) = self.delta.removals.get(self.removed) {
+                self.removed += 1;
                 bytes += key.encoded_len();
-                removals.push(key);
-            } else if let Some(resource) = self.upserts.next() {
-                let upsert = Upsert::from(&resource);
+                removals.push(key.clone());
+            } else if let Some(resource) = self.delta.upserts.get(self.upserted) {
+                self.upserted += 1;
+                let upsert = Upsert::from(resource);
                 bytes += upsert.encoded_len();
                 upserts.push(upsert);
             } else {

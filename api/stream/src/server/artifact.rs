@@ -1,5 +1,6 @@
 //! Compiled modules.
 
+use super::auth::Gatekeeper;
 use crate::{
     Role,
     wire::{self, ArtifactRequest, Chunk},
@@ -11,8 +12,6 @@ use futures_util::{
 };
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status, server::ServerStreamingService};
-
-use super::auth::Gatekeeper;
 
 /// For a module to be found, or compiled where it has not been for this engine.
 const PATIENCE: Duration = Duration::from_secs(60);

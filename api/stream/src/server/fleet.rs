@@ -54,7 +54,14 @@ impl Fleet {
 
     /// This is the configuration now. Nodes are sent what changed for them.
     pub fn publish(&self, state: Arc<State>) {
-        let new = [Role::Proxy, Role::Agent].map(|role| Arc::new(Published::new(role, &state)));
+        // Made outside of the lock that every stream reads under. There is one publisher.
+        let before = self.0.target.borrow().clone();
+        let new = [Role::Proxy, Role::Agent].map(|role| {
+            Arc::new(match before.of(role) {
+                Some(before) => Published::after(before, role, &state),
+                None => Published::new(role, &state),
+            })
+        });
         self.0.target.send_modify(|target| target.published = Some(new));
     }
 
