@@ -22,6 +22,8 @@ pub enum Kind {
     Endpoints = 6,
     /// [`crate::Rule`]
     Rule = 7,
+    /// [`crate::Frontend`]
+    Frontend = 8,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Backend => "backend",
             Kind::Endpoints => "endpoints",
             Kind::Rule => "rule",
+            Kind::Frontend => "frontend",
         }
     }
 }

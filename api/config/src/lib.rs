@@ -13,6 +13,7 @@
 
 mod backend;
 mod filter;
+mod frontend;
 mod key;
 mod listener;
 mod precedence;
@@ -21,6 +22,7 @@ mod state;
 
 pub use backend::{Backend, BackendProtocol, Endpoint, Endpoints};
 pub use filter::{Filter, OnFailure, OpaqueValues, PolicyKind};
+pub use frontend::{Frontend, TARGET_PORTS};
 pub use key::{Key, Kind};
 pub use listener::{
     Certificate, ClientValidation, Gateway, Limits, Listener, ListenerProtocol, TlsBinding,

@@ -95,6 +95,10 @@ pub struct Listener {
     /// How client certificates are checked. HTTPS only.
     #[prost(message, optional, tag = "7")]
     pub client_validation: Option<ClientValidation>,
+    /// Where a proxy that serves several Gateways takes the connections of this port: the
+    /// [`crate::Frontend::target_port`]. 0: at [`Listener::port`] itself (standalone).
+    #[prost(uint32, tag = "8")]
+    pub target_port: u32,
 }
 
 /// What a listener speaks.

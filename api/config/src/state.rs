@@ -1,7 +1,8 @@
 //! A whole configuration, its versions and its changes.
 
 use crate::{
-    Backend, Certificate, Endpoints, Filter, Gateway, Key, Kind, Listener, Rule, TlsBinding,
+    Backend, Certificate, Endpoints, Filter, Frontend, Gateway, Key, Kind, Listener, Rule,
+    TlsBinding,
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Resource {
     /// The content; always present in a valid message.
-    #[prost(oneof = "ResourceKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "ResourceKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: Option<ResourceKind>,
 }
 
@@ -42,6 +43,9 @@ pub enum ResourceKind {
     /// See [`Rule`].
     #[prost(message, tag = "8")]
     Rule(Rule),
+    /// See [`Frontend`].
+    #[prost(message, tag = "9")]
+    Frontend(Frontend),
 }
 
 impl ResourceKind {
@@ -60,6 +64,9 @@ impl ResourceKind {
             ResourceKind::Backend(r) => Key::new(Kind::Backend, &r.name),
             ResourceKind::Endpoints(r) => Key::new(Kind::Endpoints, &r.backend),
             ResourceKind::Rule(r) => Key::new(Kind::Rule, format!("{}/{}", r.route, r.id)),
+            ResourceKind::Frontend(r) => {
+                Key::new(Kind::Frontend, format!("{}|{}", r.gateway, r.port))
+            }
         }
     }
 }
@@ -261,6 +268,7 @@ fn parents(content: &ResourceKind) -> Vec<Key> {
             .chain(r.filters.iter().map(|f| Key::new(Kind::Filter, f)))
             .collect(),
         ResourceKind::Endpoints(r) => vec![Key::new(Kind::Backend, &r.backend)],
+        ResourceKind::Frontend(r) => vec![Key::new(Kind::Gateway, &r.gateway)],
         ResourceKind::Rule(r) => {
             let mut keys: Vec<Key> =
                 r.attachments.iter().map(|a| Key::new(Kind::Listener, &a.listener)).collect();
@@ -375,6 +383,23 @@ mod tests {
         let failed = crate::BackendChoice { failure: Some(Default::default()), ..choice };
         wanted.pop();
         assert_eq!(parents(&rule_of(failed)), wanted, "one that answers 500 needs no backend");
+    }
+
+    #[test]
+    fn a_frontend_is_a_port_of_its_gateway() {
+        let frontend = ResourceKind::Frontend(Frontend {
+            gateway: "n/gw".into(),
+            port: 443,
+            target_port: 20_000,
+            ..Frontend::default()
+        });
+        assert_eq!(frontend.key().to_string(), "frontend n/gw|443");
+        let mut state = State::default();
+        let delta = state.diff(&State::from_iter([frontend.clone()]));
+        assert!(state.apply(&delta).is_err(), "its Gateway is missing");
+        let gateway = ResourceKind::Gateway(Gateway { name: "n/gw".into(), ..Gateway::default() });
+        let delta = state.diff(&State::from_iter([frontend, gateway]));
+        assert_eq!(state.apply(&delta), Ok(()));
     }
 
     #[test]

@@ -29,10 +29,12 @@ pub enum Kind {
     WasmFilter,
     /// `penstock.dev` GatewayConfig
     GatewayConfig,
+    /// `penstock.dev` LoadBalancerPool
+    LoadBalancerPool,
 }
 
 /// Every [`Kind`].
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 12] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,
@@ -44,6 +46,7 @@ pub const KINDS: [Kind; 11] = [
     Kind::Namespace,
     Kind::WasmFilter,
     Kind::GatewayConfig,
+    Kind::LoadBalancerPool,
 ];
 
 /// Why a value is no object that Penstock reads. The writer of the value is at fault; reading the
@@ -97,6 +100,7 @@ impl Kind {
             Kind::Namespace => "Namespace",
             Kind::WasmFilter => "WasmFilter",
             Kind::GatewayConfig => "GatewayConfig",
+            Kind::LoadBalancerPool => "LoadBalancerPool",
         }
     }
 
@@ -106,7 +110,7 @@ impl Kind {
             Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::ReferenceGrant => {
                 crate::gateway_api::GROUP
             }
-            Kind::WasmFilter | Kind::GatewayConfig => crate::GROUP,
+            Kind::WasmFilter | Kind::GatewayConfig | Kind::LoadBalancerPool => crate::GROUP,
             Kind::EndpointSlice => "discovery.k8s.io",
             Kind::Service | Kind::Secret | Kind::ConfigMap | Kind::Namespace => "",
         }
@@ -118,14 +122,14 @@ impl Kind {
             Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::ReferenceGrant => {
                 &["v1", "v1beta1"]
             }
-            Kind::WasmFilter | Kind::GatewayConfig => &[crate::VERSION],
+            Kind::WasmFilter | Kind::GatewayConfig | Kind::LoadBalancerPool => &[crate::VERSION],
             _ => &["v1"],
         }
     }
 
     /// Whether objects of the kind live in a namespace.
     pub fn namespaced(self) -> bool {
-        !matches!(self, Kind::GatewayClass | Kind::Namespace)
+        !matches!(self, Kind::GatewayClass | Kind::Namespace | Kind::LoadBalancerPool)
     }
 
     /// `apiVersion` as it should be written.

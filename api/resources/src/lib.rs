@@ -10,6 +10,7 @@ pub mod duration;
 pub mod gateway_api;
 pub mod gateway_config;
 mod kind;
+pub mod load_balancer_pool;
 pub mod object;
 pub mod quantity;
 pub mod validate;
@@ -19,6 +20,7 @@ mod schema_rules;
 
 pub use gateway_config::GatewayConfig;
 pub use kind::{KINDS, Kind, ObjectError};
+pub use load_balancer_pool::LoadBalancerPool;
 pub use object::{Object, ObjectId};
 pub use validate::Violation;
 pub use wasm_filter::WasmFilter;
@@ -32,6 +34,6 @@ pub const GROUP: &str = "penstock.dev";
 pub const VERSION: &str = "v1alpha1";
 
 /// The definitions of Penstock's own kinds, for the API server and for [`validate`].
-pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [WasmFilter::crd(), GatewayConfig::crd()]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [WasmFilter::crd(), GatewayConfig::crd(), LoadBalancerPool::crd()]
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
 use crate::kind::{Kind, ObjectError};
-use crate::{GatewayConfig, WasmFilter, validate};
+use crate::{GatewayConfig, LoadBalancerPool, WasmFilter, validate};
 
 /// An object of a kind that Penstock reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,7 @@ pub enum Object {
     Namespace(Box<Namespace>),
     WasmFilter(Box<WasmFilter>),
     GatewayConfig(Box<GatewayConfig>),
+    LoadBalancerPool(Box<LoadBalancerPool>),
 }
 
 /// What an object is, independent of its contents.
@@ -74,6 +75,7 @@ impl Object {
             Kind::Namespace => Object::Namespace(typed(kind, value)?),
             Kind::WasmFilter => Object::WasmFilter(typed(kind, value)?),
             Kind::GatewayConfig => Object::GatewayConfig(typed(kind, value)?),
+            Kind::LoadBalancerPool => Object::LoadBalancerPool(typed(kind, value)?),
         })
     }
 
@@ -91,6 +93,7 @@ impl Object {
             Object::Namespace(_) => Kind::Namespace,
             Object::WasmFilter(_) => Kind::WasmFilter,
             Object::GatewayConfig(_) => Kind::GatewayConfig,
+            Object::LoadBalancerPool(_) => Kind::LoadBalancerPool,
         }
     }
 
@@ -108,6 +111,7 @@ impl Object {
             Object::Namespace(object) => &object.metadata,
             Object::WasmFilter(object) => &object.metadata,
             Object::GatewayConfig(object) => &object.metadata,
+            Object::LoadBalancerPool(object) => &object.metadata,
         }
     }
 

@@ -92,6 +92,12 @@ impl<'a> Classes<'a> {
         }
     }
 
+    /// The Gateways of ours.
+    pub(crate) fn gateways(&self, index: &'a Index) -> Vec<(&'a Name, &'a Gateway)> {
+        let all = index.gateways.iter().map(|(name, gateway)| (name, gateway.as_ref()));
+        all.filter(|(_, gateway)| matches!(self.claim(index, gateway), Claim::Ours(_))).collect()
+    }
+
     /// The statuses, by name.
     pub(crate) fn statuses(&self, index: &Index) -> BTreeMap<String, GatewayClassStatus> {
         self.ours.iter().map(|(name, view)| ((*name).to_owned(), view.status(index))).collect()

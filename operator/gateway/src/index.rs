@@ -6,13 +6,16 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use penstock_resources::gateway_api::{
     BUNDLE_VERSION, Gateway, GatewayClass, HttpRoute, ReferenceGrant,
 };
-use penstock_resources::{GatewayConfig, Kind, Object, ObjectId, WasmFilter};
+use penstock_resources::{GatewayConfig, Kind, LoadBalancerPool, Object, ObjectId, WasmFilter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 /// Label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Namespace that Penstock is installed in unless somebody chooses another.
+const NAMESPACE: &str = "penstock-system";
 
 /// In which surroundings objects are translated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub struct Settings {
     /// Release of the Gateway API whose schemas are in force (`v1.6.1`), as the annotation
     /// `gateway.networking.k8s.io/bundle-version` of the CRDs says; `None` where it is missing.
     pub bundle_version: Option<String>,
-    /// Addresses at which the gateways are reached.
+    /// Addresses at which the gateways are reached (standalone).
     pub addresses: Vec<IpAddr>,
+    /// Namespace of the proxies and of the Services that lead to them (cluster).
+    pub namespace: String,
 }
 
 impl Default for Settings {
@@ -48,6 +53,7 @@ impl Default for Settings {
             now: None,
             bundle_version: Some(BUNDLE_VERSION.to_owned()),
             addresses: Vec::new(),
+            namespace: NAMESPACE.to_owned(),
         }
     }
 }
@@ -67,7 +73,9 @@ pub struct Index {
     pub(crate) namespaces: BTreeMap<String, Box<Namespace>>,
     pub(crate) filters: BTreeMap<Name, Box<WasmFilter>>,
     pub(crate) configs: BTreeMap<Name, Box<GatewayConfig>>,
+    pub(crate) pools: BTreeMap<String, Box<LoadBalancerPool>>,
     slices_of: BTreeMap<Name, BTreeSet<Name>>,
+    nodes: BTreeSet<String>,
     facts: BTreeMap<Name, FilterFacts>,
 }
 
@@ -130,6 +138,7 @@ impl Index {
                 put(&mut self.filters, name, o)
             }
             Object::GatewayConfig(o) => put(&mut self.configs, name, o),
+            Object::LoadBalancerPool(o) => put(&mut self.pools, name.name, o),
         }
     }
 
@@ -154,6 +163,7 @@ impl Index {
                 self.filters.remove(&name).is_some()
             }
             Kind::GatewayConfig => self.configs.remove(&name).is_some(),
+            Kind::LoadBalancerPool => self.pools.remove(&name.name).is_some(),
         }
     }
 
@@ -169,6 +179,19 @@ impl Index {
         true
     }
 
+    /// Says which nodes can announce addresses: those whose agent and whose proxy are ready. Says
+    /// whether anything changed.
+    pub fn set_nodes(&mut self, nodes: BTreeSet<String>) -> bool {
+        let changed = self.nodes != nodes;
+        self.nodes = nodes;
+        changed
+    }
+
+    /// The nodes that can announce addresses.
+    pub(crate) fn nodes(&self) -> &BTreeSet<String> {
+        &self.nodes
+    }
+
     /// All `WasmFilter`s.
     pub fn filters(&self) -> impl Iterator<Item = &WasmFilter> {
         self.filters.values().map(Box::as_ref)
@@ -177,6 +200,11 @@ impl Index {
     /// A ConfigMap, where a module may be.
     pub fn config_map(&self, namespace: &str, name: &str) -> Option<&ConfigMap> {
         self.config_maps.get(&Name::new(namespace, name)).map(Box::as_ref)
+    }
+
+    /// A Service, as it was last seen.
+    pub fn service(&self, name: &Name) -> Option<&Service> {
+        self.services.get(name).map(Box::as_ref)
     }
 
     /// What is known about a filter.

@@ -18,6 +18,8 @@ mod gateway_config;
 mod hostname;
 mod http_route;
 mod index;
+mod infrastructure;
+mod label_selector;
 mod listener_policy;
 pub mod merge;
 mod name;
@@ -29,6 +31,7 @@ mod wasm_filter;
 
 pub use facts::{FilterFacts, FilterReason, PlanSummary};
 pub use index::{Index, Mode, Settings};
+pub use infrastructure::{ServiceChange, service_changes};
 pub use name::Name;
 pub use status::{Confirmation, Statuses};
 pub use translate::{Translation, translate};

@@ -9,6 +9,7 @@ use penstock_resources::conditions::{CONTROLLER_NAME, types};
 use penstock_resources::gateway_api::gatewayclasses::GatewayClassStatus;
 use penstock_resources::gateway_api::gateways::GatewayStatus;
 use penstock_resources::gateway_api::httproutes::HttpRouteStatus;
+use penstock_resources::load_balancer_pool::LoadBalancerPoolStatus;
 use penstock_resources::wasm_filter::WasmFilterStatus;
 
 /// The condition types that Penstock writes: one of them that is no longer wanted is removed, any
@@ -110,6 +111,20 @@ pub fn wasm_filter(
 ) -> Option<WasmFilterStatus> {
     let before = existing.map_or(&[][..], |s| &s.conditions);
     let merged = WasmFilterStatus {
+        conditions: conditions(before, &wanted.conditions, now),
+        ..wanted.clone()
+    };
+    (existing != Some(&merged)).then_some(merged)
+}
+
+/// The status of a LoadBalancerPool to write, or `None` when it is as wanted.
+pub fn load_balancer_pool(
+    existing: Option<&LoadBalancerPoolStatus>,
+    wanted: &LoadBalancerPoolStatus,
+    now: &Time,
+) -> Option<LoadBalancerPoolStatus> {
+    let before = existing.map_or(&[][..], |s| &s.conditions);
+    let merged = LoadBalancerPoolStatus {
         conditions: conditions(before, &wanted.conditions, now),
         ..wanted.clone()
     };

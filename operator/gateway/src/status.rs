@@ -8,6 +8,7 @@ use penstock_resources::conditions::{reasons, types};
 use penstock_resources::gateway_api::gatewayclasses::GatewayClassStatus;
 use penstock_resources::gateway_api::gateways::{GatewayStatus, GatewayStatusListeners};
 use penstock_resources::gateway_api::httproutes::HttpRouteStatus;
+use penstock_resources::load_balancer_pool::LoadBalancerPoolStatus;
 use penstock_resources::wasm_filter::WasmFilterStatus;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,8 @@ pub struct Statuses {
     pub http_routes: BTreeMap<Name, HttpRouteStatus>,
     /// Of WasmFilters.
     pub wasm_filters: BTreeMap<Name, WasmFilterStatus>,
+    /// Of LoadBalancerPools, by name; in a cluster.
+    pub load_balancer_pools: BTreeMap<String, LoadBalancerPoolStatus>,
     links: BTreeMap<Key, BTreeSet<Link>>,
 }
 

@@ -5,11 +5,13 @@ use crate::endpoints;
 use crate::gateway::{self, GatewayView};
 use crate::gateway_class::Classes;
 use crate::http_route::{self, RouteView};
+use crate::infrastructure::Infrastructure;
 use crate::listener_policy::ListenerPolicies;
 use crate::status::{Link, Statuses};
 use crate::tls_policy::{self, Binding};
 use crate::wasm_filter::Filters;
-use crate::{Index, Name};
+use crate::{Index, Mode, Name};
+use k8s_openapi::api::core::v1::Service;
 use penstock_config::{
     self as config, Key, Kind, ResourceKind, Rule, State, Step, StepAction, TlsBinding,
 };
@@ -22,6 +24,10 @@ pub struct Translation {
     pub state: State,
     /// What users are told, as far as objects tell.
     pub statuses: Statuses,
+    /// The Services that bring clients to the proxies, in a cluster: one for each Gateway, in the
+    /// namespace of the proxies ([`crate::Settings::namespace`]), all that there should be. A
+    /// Service whose address comes from a pool has a `status` to write as well.
+    pub services: BTreeMap<Name, Service>,
 }
 
 /// Translates everything that is known. A filter or a backend is in the state when something that
@@ -30,13 +36,18 @@ pub fn translate(index: &Index) -> Translation {
     let classes = Classes::new(index);
     let filters = Filters::new(index);
     let policies = ListenerPolicies::new(index, &filters);
-    let mut gateways = gateway::translate(index, &classes, &policies);
+    let infrastructure = match index.settings().mode {
+        Mode::Standalone => Infrastructure::default(),
+        Mode::Cluster => Infrastructure::new(index, classes.gateways(index)),
+    };
+    let mut gateways = gateway::translate(index, &classes, &policies, &infrastructure);
     let mut routes = http_route::translate(index, &filters, &mut gateways);
     let bindings = tls_policy::bind(&mut routes, &gateways);
 
     let mut out = Output {
         index,
         filters: &filters,
+        infrastructure: &infrastructure,
         listeners: BTreeMap::new(),
         bound: BTreeMap::new(),
         translation: Translation::default(),
@@ -46,9 +57,12 @@ pub fn translate(index: &Index) -> Translation {
     routes.iter().for_each(|route| out.route(route));
 
     let mut translation = out.translation;
+    let services = gateways.values().map(|g| infrastructure.service(&g.name, g.is_refused()));
+    translation.services = services.flatten().collect();
     let statuses = &mut translation.statuses;
     statuses.gateway_classes = classes.statuses(index);
     statuses.gateways = by_name(gateways.values(), |g| (g.name.clone(), g.status()));
+    statuses.load_balancer_pools = infrastructure.pools.clone();
     statuses.http_routes = by_name(&routes, |r| (r.name.clone(), r.status()));
     let used = translation.state.iter().filter(|r| r.key.kind() == Kind::Filter);
     let used: BTreeSet<String> = used.map(|r| r.key.name.clone()).collect();
@@ -67,6 +81,7 @@ fn by_name<T, S>(
 struct Output<'a> {
     index: &'a Index,
     filters: &'a Filters,
+    infrastructure: &'a Infrastructure<'a>,
     /// The status of each listener, by its key.
     listeners: BTreeMap<String, Link>,
     /// For each route the bindings that it asked for: listener and key.
@@ -95,6 +110,9 @@ impl Output<'_> {
             }
             self.listeners.insert(listener.key.clone(), link.clone());
             let resource = listener.resource(&view.name);
+            if let Some(frontend) = self.infrastructure.frontend(&view.name, resource.port) {
+                self.put(ResourceKind::Frontend(frontend), link.clone());
+            }
             self.put(ResourceKind::Listener(resource), link);
         }
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::core;
 use super::node::Node;
 use crate::kind::{KINDS, Kind};
-use crate::{GatewayConfig, WasmFilter};
+use crate::{GatewayConfig, LoadBalancerPool, WasmFilter};
 
 /// The schema of a kind, ready for use.
 pub(super) struct Schema {
@@ -52,6 +52,7 @@ fn json(kind: Kind) -> Result<Value, serde_json::Error> {
         Kind::ReferenceGrant => serde_json::from_str(include_str!("schemas/ReferenceGrant.json"))?,
         Kind::WasmFilter => defined::<WasmFilter>()?,
         Kind::GatewayConfig => defined::<GatewayConfig>()?,
+        Kind::LoadBalancerPool => defined::<LoadBalancerPool>()?,
         Kind::Service => typed::<Service>(kind),
         Kind::EndpointSlice => typed::<EndpointSlice>(kind),
         Kind::Secret => typed::<Secret>(kind),

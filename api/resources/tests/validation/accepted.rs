@@ -108,6 +108,9 @@ impl Sampler<'_> {
             "addresses" => &["192.0.2.1", "2001:db8::1", "example.com"],
             "value" => &["/", "/cart", "192.0.2.1"],
             "clusterIP" => &["None", "192.0.2.1"],
+            "cidr" => &["192.0.2.0/24", "2001:db8::/64"],
+            "start" => &["192.0.2.1", "2001:db8::1"],
+            "stop" => &["192.0.2.9", "2001:db8::9"],
             "sessionAffinity" => &["None", "ClientIP"],
             _ => &[],
         };
@@ -184,7 +187,7 @@ fn schema(kind: Kind) -> Value {
         Kind::Secret => generated::<Secret>(),
         Kind::ConfigMap => generated::<ConfigMap>(),
         Kind::Namespace => generated::<Namespace>(),
-        Kind::WasmFilter | Kind::GatewayConfig => {
+        Kind::WasmFilter | Kind::GatewayConfig | Kind::LoadBalancerPool => {
             let all = definitions().map(|crd| serde_json::to_value(crd).unwrap());
             let crd = all.iter().find(|crd| crd["spec"]["names"]["kind"] == kind.name()).unwrap();
             crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()

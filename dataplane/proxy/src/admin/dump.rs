@@ -5,8 +5,8 @@
 //! whose names suggest it.
 
 use penstock_config::{
-    BackendChoice, Certificate, ClientValidation, Endpoints, Failure, Filter, Gateway, Header,
-    HeaderEdit, HttpMatch, Listener, PathEdit, PathMatch, ResourceKind, Rule, State, Step,
+    BackendChoice, Certificate, ClientValidation, Endpoints, Failure, Filter, Frontend, Gateway,
+    Header, HeaderEdit, HttpMatch, Listener, PathEdit, PathMatch, ResourceKind, Rule, State, Step,
     StepAction, ValueMatch, ValueTest,
 };
 use serde_json::{Map, Value, json};
@@ -49,6 +49,7 @@ fn resource_value(content: &ResourceKind) -> Value {
         ResourceKind::Backend(r) => json!({ "protocol": format!("{:?}", r.protocol()) }),
         ResourceKind::Endpoints(r) => endpoints(r),
         ResourceKind::Rule(r) => rule(r),
+        ResourceKind::Frontend(r) => frontend(r),
     }
 }
 
@@ -83,12 +84,24 @@ fn listener(r: &Listener) -> Value {
         "gateway": r.gateway,
         "section": r.section,
         "port": r.port,
+        "targetPort": r.target_port,
         "protocol": format!("{:?}", r.protocol()),
         "hostname": r.hostname,
         "certificates": r.certificates,
         "clientValidation": r.client_validation.as_ref().map(|v: &ClientValidation| json!({
             "anchorsPem": v.anchors_pem, "mode": format!("{:?}", v.mode()),
         })),
+    })
+}
+
+fn frontend(r: &Frontend) -> Value {
+    json!({
+        "gateway": r.gateway,
+        "port": r.port,
+        "targetPort": r.target_port,
+        "addresses": r.addresses,
+        "nodePort": r.node_port,
+        "announcedBy": r.announced_by,
     })
 }
 

@@ -167,6 +167,7 @@ impl World {
             certificates: certificates.iter().map(|c| (*c).to_owned()).collect(),
             client_validation: validation
                 .map(|(mode, pem)| ClientValidation { anchors_pem: pem.into(), mode: mode as i32 }),
+            target_port: 0,
         }));
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Index;
 use crate::condition::Problem;
+use crate::label_selector::{Expression, matches, namespace_labels};
 use penstock_resources::conditions::reasons;
 use penstock_resources::gateway_api::GROUP;
 use penstock_resources::gateway_api::gateways::{
@@ -9,9 +10,6 @@ use penstock_resources::gateway_api::gateways::{
     GatewayListenersAllowedRoutesNamespacesSelector as Selector,
 };
 use std::collections::BTreeMap;
-
-/// Label that every namespace carries.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Namespaces whose routes may attach.
 #[derive(Debug)]
@@ -52,7 +50,11 @@ impl<'a> Namespaces<'a> {
         match self {
             Namespaces::Same => gateway_namespace == namespace,
             Namespaces::All => true,
-            Namespaces::Selector(selector) => matches(selector, &labels(index, namespace)),
+            Namespaces::Selector(selector) => matches(
+                &labels(index, namespace),
+                selector.match_labels.as_ref(),
+                expressions(selector),
+            ),
         }
     }
 }
@@ -78,47 +80,27 @@ pub(crate) fn kinds(listener: &GatewayListeners) -> (bool, Option<Problem>) {
 }
 
 fn check(selector: &Selector) -> Result<(), Problem> {
-    for expression in selector.match_expressions.iter().flatten() {
-        let values = expression.values.as_deref().unwrap_or_default();
-        let fits = match expression.operator.as_str() {
-            "In" | "NotIn" => !values.is_empty(),
-            "Exists" | "DoesNotExist" => values.is_empty(),
-            _ => false,
-        };
-        if !fits {
-            return Err(unsupported(&format!(
-                "selector expression on `{}` is invalid: In and NotIn take values, Exists and \
-                 DoesNotExist take none",
-                expression.key
-            )));
-        }
+    match expressions(selector).find(|expression| !expression.is_valid()) {
+        None => Ok(()),
+        Some(expression) => Err(unsupported(&format!(
+            "selector expression on `{}` is invalid: In and NotIn take values, Exists and \
+             DoesNotExist take none",
+            expression.key
+        ))),
     }
-    Ok(())
 }
 
-fn matches(selector: &Selector, labels: &BTreeMap<&str, &str>) -> bool {
-    let mut equal = selector.match_labels.iter().flatten();
-    let mut expressions = selector.match_expressions.iter().flatten();
-    equal.all(|(key, value)| labels.get(key.as_str()) == Some(&value.as_str()))
-        && expressions.all(|expression| {
-            let label = labels.get(expression.key.as_str());
-            let values = expression.values.as_deref().unwrap_or_default();
-            let listed = label.is_some_and(|label| values.iter().any(|v| v == label));
-            match expression.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => label.is_some(),
-                "DoesNotExist" => label.is_none(),
-                _ => false,
-            }
-        })
+fn expressions(selector: &Selector) -> impl Iterator<Item = Expression<'_>> {
+    selector.match_expressions.iter().flatten().map(|expression| Expression {
+        key: &expression.key,
+        operator: &expression.operator,
+        values: expression.values.as_deref().unwrap_or_default(),
+    })
 }
 
 fn labels<'a>(index: &'a Index, namespace: &'a str) -> BTreeMap<&'a str, &'a str> {
     let object = index.namespaces.get(namespace);
-    let own = object.and_then(|namespace| namespace.metadata.labels.as_ref());
-    let own = own.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    own.chain([(NAMESPACE_NAME, namespace)]).collect()
+    namespace_labels(object.and_then(|object| object.metadata.labels.as_ref()), namespace)
 }
 
 fn unsupported(message: &str) -> Problem {

@@ -41,6 +41,8 @@ pub(crate) struct ListenerView<'a> {
     pub(crate) overlap: Option<Problem>,
     /// Keys of the TLS policies that are attached to the listener itself.
     pub(crate) policies: Vec<String>,
+    /// Where proxies take its connections, in a cluster.
+    pub(crate) target_port: Option<u16>,
     /// Whether nodes are told of it.
     pub(crate) served: bool,
     /// The routes that are accepted for it.
@@ -77,6 +79,7 @@ impl<'a> ListenerView<'a> {
             validation: None,
             overlap: None,
             policies: Vec::new(),
+            target_port: None,
             served: false,
             attached: BTreeSet::new(),
         };
@@ -114,6 +117,7 @@ impl<'a> ListenerView<'a> {
             hostname: self.hostname.clone(),
             certificates: self.certificates.iter().map(|c| c.resource.name.clone()).collect(),
             client_validation: self.validation.clone(),
+            target_port: self.target_port.map_or(0, u32::from),
         }
     }
 

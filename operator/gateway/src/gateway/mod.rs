@@ -12,6 +12,7 @@ pub(crate) use listener::ListenerView;
 
 use crate::condition::Problem;
 use crate::gateway_class::{Claim, ClassView, Classes};
+use crate::infrastructure::{Granted, Infrastructure};
 use crate::listener_policy::ListenerPolicies;
 use crate::name::created;
 use crate::{Index, Mode, Name, gateway_config};
@@ -38,6 +39,11 @@ pub(crate) struct GatewayView<'a> {
 }
 
 impl GatewayView<'_> {
+    /// Whether the Gateway as a whole is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// Whether a listener is served.
     pub(crate) fn is_served(&self) -> bool {
         self.listeners.iter().any(|listener| listener.served)
@@ -49,6 +55,7 @@ pub(crate) fn translate<'a>(
     index: &'a Index,
     classes: &Classes<'a>,
     policies: &ListenerPolicies,
+    infrastructure: &Infrastructure<'_>,
 ) -> BTreeMap<Name, GatewayView<'a>> {
     let mut by_age: Vec<_> = index.gateways.iter().map(|(name, g)| (name, g.as_ref())).collect();
     by_age.sort_by_key(|(name, gateway)| (created(&gateway.metadata), *name));
@@ -60,11 +67,13 @@ pub(crate) fn translate<'a>(
             Claim::Ours(class) => (Some(class), class_problem(class, gateway)),
             Claim::Unknown => (None, Some(unknown_class(gateway))),
         };
-        let mut view = view(index, name, gateway, policies);
+        let granted = infrastructure.granted(name);
+        let mut view = view(index, name, gateway, policies, granted);
         view.refused = refused;
         view.settle(index, class);
-        if index.settings().mode == Mode::Standalone {
-            view.share_ports(&mut ports);
+        match index.settings().mode {
+            Mode::Standalone => view.share_ports(&mut ports),
+            Mode::Cluster => view.take_target_ports(infrastructure),
         }
         conflicts::find_overlaps(&mut view.listeners);
         let accepted = view.refused.is_none();
@@ -81,6 +90,7 @@ fn view<'a>(
     name: &Name,
     gateway: &'a Gateway,
     policies: &ListenerPolicies,
+    granted: Granted,
 ) -> GatewayView<'a> {
     let mut notes = Vec::new();
     let mut sections = BTreeSet::new();
@@ -103,7 +113,7 @@ fn view<'a>(
         refused: None,
         resource: None,
         listeners,
-        addresses: addresses::translate(index, gateway),
+        addresses: addresses::translate(index, gateway, granted),
         notes,
     }
 }
@@ -118,6 +128,18 @@ impl GatewayView<'_> {
         let refused = self.refused.take().or_else(|| resource.as_ref().err().cloned());
         self.refused = refused.or_else(|| self.addresses.refused.clone());
         self.resource = resource.ok().filter(|_| self.refused.is_none());
+    }
+
+    fn take_target_ports(&mut self, infrastructure: &Infrastructure<'_>) {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.is_valid()) {
+            listener.target_port = infrastructure.target_port(&self.name, listener.spec.port);
+            if listener.target_port.is_none() {
+                listener.refuse(Problem::new(
+                    reasons::PORT_UNAVAILABLE,
+                    "all target ports of the cluster are in use: remove Gateways or ports",
+                ));
+            }
+        }
     }
 
     fn share_ports(&mut self, ports: &mut SharedPorts) {

@@ -66,6 +66,14 @@ pub(crate) fn filter(name: &str, spec: &str) -> String {
     )
 }
 
+/// A LoadBalancerPool.
+pub(crate) fn pool(name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: penstock.dev/v1alpha1, kind: LoadBalancerPool, \
+         metadata: {{name: {name}, generation: 6}}, spec: {{{spec}}}}}"
+    )
+}
+
 /// A Secret of type `kubernetes.io/tls` for some names.
 pub(crate) fn secret(name: &str, dns: &[&str]) -> String {
     let names: Vec<String> = dns.iter().map(|n| (*n).to_owned()).collect();
@@ -104,9 +112,10 @@ impl World {
         world
     }
 
+    /// In a cluster with a LoadBalancerPool for everybody.
     pub(crate) fn cluster(mut self) -> Self {
         self.index.settings_mut().mode = Mode::Cluster;
-        self.index.settings_mut().addresses = vec!["192.0.2.1".parse().expect("an address")];
+        self.add(&pool("pool", "ranges: [{cidr: 192.0.2.0/24}]"));
         self
     }
 

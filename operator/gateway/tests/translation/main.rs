@@ -3,6 +3,7 @@
 
 mod backends;
 mod fixture;
+mod infrastructure;
 mod listeners;
 mod properties;
 mod routes;
