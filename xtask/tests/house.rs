@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, path::Path, process::Command};
 const ROOMS: &[(&str, &[&str])] = &[
     ("penstock-resources", &[]),
     ("penstock-config", &[]),
+    ("penstock-stream", &["penstock-config"]),
     ("penstock-gateway", &["penstock-resources", "penstock-config"]),
     ("penstock-filter-host", &["penstock-config"]),
     (
@@ -65,7 +66,8 @@ fn the_pure_rooms_build_without_a_runtime() {
 
 #[test]
 fn nodes_know_no_kubernetes_and_no_cloud() {
-    for package in ["penstock-config", "penstock-filter-host", "penstock-proxy"] {
+    for package in ["penstock-config", "penstock-stream", "penstock-filter-host", "penstock-proxy"]
+    {
         for name in linked(package, &[]) {
             let banned =
                 name.starts_with("kube") || name.starts_with("aws-sdk") || name == "k8s-openapi";

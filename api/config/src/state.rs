@@ -81,8 +81,22 @@ impl Version {
         Self::of_bytes(&Resource { kind: Some(kind.clone()) }.encode_to_vec())
     }
 
+    /// The version of a whole configuration, from the keys in order and their versions: equal
+    /// configurations have equal versions on every replica.
+    pub fn of_all<'a>(resources: impl IntoIterator<Item = (&'a Key, &'a Version)>) -> Self {
+        let mut hash = Sha256::new();
+        for (key, version) in resources {
+            hash.update(key.encode_length_delimited_to_vec());
+            hash.update(version.0);
+        }
+        Self::of_digest(&hash.finalize())
+    }
+
     fn of_bytes(bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
+        Self::of_digest(&Sha256::digest(bytes))
+    }
+
+    fn of_digest(digest: &[u8]) -> Self {
         let mut version = [0; 16];
         version.copy_from_slice(&digest[..16]);
         Self(version)
@@ -180,62 +194,72 @@ impl State {
         self.resources.is_empty()
     }
 
-    /// A hash over all keys and versions: equal states have equal versions on every replica.
+    /// See [`Version::of_all`].
     pub fn version(&self) -> Version {
-        let mut bytes = Vec::with_capacity(self.resources.len() * 64);
-        for (key, resource) in &self.resources {
-            bytes.extend_from_slice(&key.encode_length_delimited_to_vec());
-            bytes.extend_from_slice(&resource.version.0);
-        }
-        Version::of_bytes(&bytes)
+        Version::of_all(self.resources.iter().map(|(key, resource)| (key, &resource.version)))
     }
 
-    /// What leads from `self` to `next`.
+    /// What leads from `self` to `next`. Walks both once, in the order of the keys.
     pub fn diff(&self, next: &State) -> Delta {
-        let upserts = next
-            .resources
-            .values()
-            .filter(|r| self.resources.get(&r.key).is_none_or(|old| old.version != r.version))
-            .cloned()
-            .collect();
-        let removals = self
-            .resources
-            .keys()
-            .rev()
-            .filter(|k| !next.resources.contains_key(*k))
-            .cloned()
-            .collect();
-        Delta { upserts, removals }
-    }
-
-    /// Applies a delta as a whole.
-    ///
-    /// # Errors
-    /// [`ApplyError::MissingParent`] where the result would hold a resource whose parent is missing;
-    /// `self` is then unchanged.
-    pub fn apply(&mut self, delta: &Delta) -> Result<(), ApplyError> {
-        let mut next = self.resources.clone();
-        for key in &delta.removals {
-            next.remove(key);
-        }
-        for resource in &delta.upserts {
-            next.insert(resource.key.clone(), resource.clone());
-        }
-        let next = State { resources: next };
-        next.check_parents()?;
-        *self = next;
-        Ok(())
-    }
-
-    fn check_parents(&self) -> Result<(), ApplyError> {
-        for resource in self.resources.values() {
-            for parent in parents(&resource.content) {
-                if !self.resources.contains_key(&parent) {
-                    return Err(ApplyError::MissingParent { child: resource.key.clone(), parent });
-                }
+        let mut delta = Delta::default();
+        let mut old = self.resources.values().peekable();
+        for new in next.resources.values() {
+            while let Some(gone) = old.next_if(|old| old.key < new.key) {
+                delta.removals.push(gone.key.clone());
+            }
+            let before = old.next_if(|old| old.key == new.key);
+            if before.is_none_or(|before| before.version != new.version) {
+                delta.upserts.push(new.clone());
             }
         }
+        delta.removals.extend(old.map(|gone| gone.key.clone()));
+        delta.removals.reverse();
+        delta
+    }
+
+    /// Applies a delta as a whole, in time that depends on the delta: only where a parent is removed
+    /// is all of the state looked at.
+    ///
+    /// # Errors
+    /// [`ApplyError::MissingParent`] where a resource of the delta has no parent in the result, or one
+    /// that the state has loses its parent; `self` is then unchanged.
+    pub fn apply(&mut self, delta: &Delta) -> Result<(), ApplyError> {
+        let mut before = Vec::with_capacity(delta.removals.len() + delta.upserts.len());
+        for key in &delta.removals {
+            before.push((key, self.resources.remove(key)));
+        }
+        for resource in &delta.upserts {
+            let key = &resource.key;
+            before.push((key, self.resources.insert(key.clone(), resource.clone())));
+        }
+        let checked = self.check(delta);
+        if checked.is_err() {
+            for (key, resource) in before.into_iter().rev() {
+                match resource {
+                    Some(resource) => self.resources.insert(key.clone(), resource),
+                    None => self.resources.remove(key),
+                };
+            }
+        }
+        checked
+    }
+
+    fn check(&self, delta: &Delta) -> Result<(), ApplyError> {
+        delta.upserts.iter().try_for_each(|resource| self.check_parents(resource))?;
+        let gone = |key: &Key| has_children(key.kind()) && !self.resources.contains_key(key);
+        if delta.removals.iter().any(gone) {
+            self.resources.values().try_for_each(|resource| self.check_parents(resource))?;
+        }
         Ok(())
+    }
+
+    fn check_parents(&self, resource: &Versioned) -> Result<(), ApplyError> {
+        let missing = parents(&resource.content);
+        let missing = missing.into_iter().find(|parent| !self.resources.contains_key(parent));
+        match missing {
+            Some(parent) => Err(ApplyError::MissingParent { child: resource.key.clone(), parent }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -247,7 +271,15 @@ impl FromIterator<ResourceKind> for State {
     }
 }
 
-/// The resources that one refers to.
+/// Whether [`parents`] may name one of this kind.
+fn has_children(kind: Kind) -> bool {
+    match kind {
+        Kind::Gateway | Kind::Certificate | Kind::Listener | Kind::Filter | Kind::Backend => true,
+        Kind::TlsBinding | Kind::Endpoints | Kind::Rule | Kind::Frontend => false,
+    }
+}
+
+/// The resources that one refers to. What is named here is in [`has_children`].
 fn parents(content: &ResourceKind) -> Vec<Key> {
     use crate::StepAction;
     fn policies(steps: &[crate::Step]) -> impl Iterator<Item = Key> + '_ {
@@ -330,6 +362,73 @@ mod tests {
             "endpoints a:80 refers to backend a:80, which does not exist"
         );
         assert_eq!(state, before);
+    }
+
+    /// A resource that has all kinds of parents, directly or not, and those.
+    fn family() -> State {
+        let listener = Listener {
+            gateway: "n/gw".into(),
+            section: "http".into(),
+            certificates: vec!["n/cert".into()],
+            ..Default::default()
+        };
+        let named = |name: &str| Filter { name: name.into(), ..Default::default() };
+        let choice = crate::BackendChoice { backend: "n/b:80".into(), ..Default::default() };
+        let binding = TlsBinding {
+            listener: "n/gw/http".into(),
+            filters: vec!["n/tls".into()],
+            ..Default::default()
+        };
+        State::from_iter([
+            ResourceKind::Gateway(Gateway { name: "n/gw".into(), ..Default::default() }),
+            ResourceKind::Certificate(Certificate { name: "n/cert".into(), ..Default::default() }),
+            ResourceKind::Listener(listener),
+            ResourceKind::Filter(named("n/tls")),
+            ResourceKind::TlsBinding(binding),
+            backend("n/b:80"),
+            endpoints("n/b:80", 1),
+            rule(Vec::new(), choice),
+        ])
+    }
+
+    #[test]
+    fn each_part_of_a_family_can_be_changed_and_no_parent_can_be_removed() {
+        let family = family();
+        let mut orphaned = 0;
+        for resource in family.iter() {
+            let mut state = family.clone();
+            let removals = vec![resource.key.clone()];
+            let change = Delta { upserts: vec![resource.clone()], removals: removals.clone() };
+            assert_eq!(state.apply(&change), Ok(()), "{} comes back at once", resource.key);
+            assert_eq!(state, family);
+            let removed = state.apply(&Delta { upserts: Vec::new(), removals });
+            if removed.is_err() {
+                orphaned += 1;
+                assert_eq!(state, family, "nothing of it was applied");
+            }
+        }
+        assert_eq!(orphaned, 5, "gateway, certificate, listener, filter, backend");
+    }
+
+    #[test]
+    fn any_state_leads_to_any_other() {
+        let ports = |n: u32| (0..5).map(move |i| (n / 3_u32.pow(i)) % 3);
+        let state = |n| {
+            let used = ports(n).enumerate().filter(|(_, port)| *port != 0);
+            let pair = |(i, port): (usize, u32)| {
+                let name = format!("n/b{i}:80");
+                [backend(&name), endpoints(&name, port)]
+            };
+            used.flat_map(pair).collect::<State>()
+        };
+        for (from, to) in (0..243).flat_map(|from| (0..243).map(move |to| (from, to))) {
+            let (mut old, new) = (state(from), state(to));
+            let delta = old.diff(&new);
+            assert!(delta.upserts.is_sorted_by_key(|resource| &resource.key), "parents first");
+            assert!(delta.removals.iter().rev().is_sorted(), "children first");
+            old.apply(&delta).expect("it fits");
+            assert_eq!(old, new);
+        }
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl Replica {
         self.arriving = None;
     }
 
+    /// The next stream does not say what this node has: all of it comes anew.
+    pub fn ask_for_everything(&mut self) {
+        self.afresh = true;
+    }
+
     /// Takes a part of an update. Gives the whole change when it was the last one.
     ///
     /// # Errors
@@ -133,7 +138,7 @@ impl Replica {
         let received = self.take(update);
         if received.is_err() {
             self.arriving = None;
-            self.afresh = true;
+            self.ask_for_everything();
         }
         received
     }

@@ -13,6 +13,7 @@ use crate::{
     wire::{self, Answer, FromNode, Hello, Report, Update},
 };
 use penstock_config::{Delta, ResourceKind, State, Version};
+use prost::Message;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
@@ -158,6 +159,11 @@ impl<A: Apply> Node<A> {
         if let Some(worker) = &mut self.worker {
             worker.replica.begin();
             hello.known = worker.replica.known();
+            if hello.encoded_len() > wire::MAX_NODE_MESSAGE {
+                tracing::warn!("there is too much to say what it is; all of it is asked for");
+                worker.replica.ask_for_everything();
+                hello.known.clear();
+            }
         }
         hello
     }

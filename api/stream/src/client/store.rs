@@ -6,6 +6,7 @@ use aws_lc_rs::{
     rand,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use penstock_config::{ResourceKind, State};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -30,6 +31,8 @@ const KEY: usize = 32;
 pub struct Store {
     directory: PathBuf,
     key: LessSafeKey,
+    /// Modules that the configuration saved last does not use.
+    unused: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// The store cannot be used. A node does without: it asks the operator.
@@ -85,7 +88,8 @@ impl Store {
         };
         let key = UnboundKey::new(&AES_256_GCM, &key)
             .map_err(|_| StoreError::Key { path: key_file.into(), problem: "is no AES-256 key" })?;
-        Ok(Self { directory: directory.into(), key: LessSafeKey::new(key) })
+        let (directory, key) = (directory.into(), LessSafeKey::new(key));
+        Ok(Self { directory, key, unused: Mutex::default() })
     }
 
     /// The configuration that was saved last; `None` where there is none.
@@ -118,7 +122,7 @@ impl Store {
     }
 
     /// Saves a configuration in place of the one before: wholly or not at all, also when the power
-    /// fails. Compiled modules that it does not use are removed.
+    /// fails. Compiled modules that neither of the two uses are removed.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -154,16 +158,24 @@ impl Store {
         self.write(&self.module_file(request), &[module])
     }
 
+    /// Removes modules that neither this configuration uses nor the one saved before did: one that was
+    /// just kept belongs to a configuration that is about to be applied, and saved next.
     fn retain(&self, state: &State) -> Result<(), StoreError> {
         let used: BTreeSet<_> = state.iter().filter_map(|r| module_of(&r.content)).collect();
         let directory = self.directory.join("modules");
+        let mut unused = BTreeSet::new();
         for entry in fs::read_dir(&directory).map_err(failed("list", &directory))? {
             let path = entry.map_err(failed("list", &directory))?.path();
             let digest = path.file_stem().and_then(|stem| stem.to_str());
             if !digest.is_some_and(|digest| used.contains(digest)) {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                unused.insert(path);
             }
         }
+        let mut before = self.unused.lock();
+        for path in unused.intersection(&before) {
+            fs::remove_file(path).map_err(failed("remove", path))?;
+        }
+        *before = unused;
         Ok(())
     }
 

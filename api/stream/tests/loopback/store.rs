@@ -2,11 +2,11 @@
 
 use crate::{
     node::Disk,
-    operator::{Operator, eventually, on_this_thread, state},
+    operator::{Operator, eventually, on_this_thread, state, with_filter},
     trust::Authority,
 };
 use penstock_config::{Certificate, ResourceKind, State};
-use penstock_stream::{Store, StoreError};
+use penstock_stream::{Store, StoreError, wire::ArtifactRequest};
 use std::{fs, os::unix::fs::PermissionsExt};
 
 const SECRET: &[u8] = b"-----BEGIN PRIVATE KEY-----";
@@ -151,4 +151,29 @@ fn a_key_that_others_can_read_or_that_is_none_is_not_used() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
     fs::write(&key, [0; 31]).expect("written");
     assert!(problem().contains("has not 32 bytes"), "{}", problem());
+}
+
+#[test]
+fn a_module_is_removed_when_it_was_not_used_twice_and_not_while_it_is_about_to_be() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path(), &directory.path().join("key")).expect("a store");
+    let request = |of: u8| ArtifactRequest {
+        digest: format!("sha256:{}", format!("{of:02x}").repeat(32)),
+        engine: "engine-1".into(),
+        target: "x86-64-v3".into(),
+    };
+    let keep = |of: u8| store.keep_module(&request(of), &[of]).expect("kept");
+    let save = |of: u8| store.save(&with_filter(state(1, 1), &request(of).digest)).expect("saved");
+    let kept = |of: u8| store.module(&request(of)).is_some_and(|module| module[..] == [of]);
+    keep(1);
+    save(1);
+    keep(2);
+    save(1);
+    assert!(kept(1) && kept(2), "2 came for the next configuration");
+    save(2);
+    assert!(kept(1) && kept(2));
+    save(2);
+    assert!(!kept(1) && kept(2));
+    let other = ArtifactRequest { engine: "engine-2".into(), ..request(2) };
+    assert!(store.module(&other).is_none(), "another engine needs another module");
 }
