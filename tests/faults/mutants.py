@@ -143,7 +143,8 @@ class Run:
 
     @staticmethod
     def _say(mutant: Mutant, what: str) -> None:
-        print(f"  {mutant.name}: {what}", file=sys.stderr, flush=True)
+        # One write, so that two threads do not share a line.
+        sys.stderr.write(f"  {mutant.name}: {what}\n")
 
     def _listed(self) -> list[Mutant]:
         """What cargo-mutants would do, without what `.cargo/mutants.toml` excludes."""

@@ -216,4 +216,24 @@ mod tests {
         assert!(compile_pattern(r"(\w{1000}){1000}").is_err());
         assert!(compile_pattern("a(?=b)").is_err(), "look-around is not linear");
     }
+
+    #[test]
+    fn rfc3986_2_1_percent_and_two_digits_are_a_byte_and_anything_else_stays() {
+        for (text, decoded) in [
+            ("", ""),
+            ("a+b", "a+b"),
+            ("%41%7a%7A", "Azz"),
+            ("a%20b%2Fc", "a b/c"),
+            ("%C3%BC", "ü"),
+            ("100%25", "100%"),
+            ("%2541", "%41"),
+            ("%4", "%4"),
+            ("%", "%"),
+            ("%g1", "%g1"),
+            ("%1g", "%1g"),
+            ("%%41", "%A"),
+        ] {
+            assert_eq!(*percent_decode(text), *decoded.as_bytes(), "{text}");
+        }
+    }
 }

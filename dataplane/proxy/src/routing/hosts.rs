@@ -71,11 +71,6 @@ impl<T> HostMap<T> {
     pub fn most_specific(&self, host: &str) -> Option<&T> {
         self.matching(host).next()
     }
-
-    /// Every value, in no order.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.exact.values_mut().chain(self.wildcards.values_mut()).chain(self.any.as_mut())
-    }
 }
 
 /// See [`HostMap::matching`].

@@ -223,4 +223,24 @@ mod tests {
         assert_eq!(errors[0].rule, 0);
         assert_eq!(route(&table, "a.org", "/"), Some(1));
     }
+
+    #[test]
+    fn s7_14_a_hit_says_how_much_of_the_path_its_prefix_matched() {
+        let paths = [
+            (PathMatch::Prefix("/a/".into()), "/a/b", Some(2), "/a/"),
+            (PathMatch::Prefix("/".into()), "/z", Some(0), "/"),
+            (PathMatch::Exact("/e".into()), "/e", None, "/e"),
+            (PathMatch::Regex("/r[0-9]".into()), "/r1", None, "/r[0-9]"),
+        ];
+        let rules = paths.clone().map(|(path, ..)| rule("r/r", "g/l", &[""], path));
+        let (table, errors) = RouteTable::build(&[("g/l", "")], &rules.each_ref());
+        assert_eq!(errors, []);
+        let headers = HeaderMap::new();
+        let group = table.listener(&HostName::of_authority("x")).expect("a listener");
+        for (_, path, prefix, pattern) in paths {
+            let target = Target { method: &Method::GET, path, query: None, headers: &headers };
+            let hit = group.route("x", &target).expect("a rule");
+            assert_eq!((hit.prefix(), &**hit.pattern()), (prefix, pattern), "{path}");
+        }
+    }
 }
