@@ -220,7 +220,7 @@ impl Cluster {
             .find(|plan| plan.name() == node.name())
             .context("a node of another cluster")?;
         node.machine.power_off()?;
-        network::delete(&node.machine.netns())?;
+        network::unplug(&self.layout, plan)?;
         network::node(&self.layout, plan)?;
         network::routes(&self.layout, &self.plans())?;
         node.machine.power_on()?;

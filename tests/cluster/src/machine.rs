@@ -70,11 +70,12 @@ impl Machine {
     /// Ends a program by a signal and waits until it is gone.
     ///
     /// # Errors
-    /// It does not run, or still does after twenty seconds.
+    /// It does not run, or still does after ninety seconds (an API server that is asked to end
+    /// first waits for its clients).
     pub fn stop(&self, program: &str, signal: Signal) -> Result<()> {
         let pid = self.find(program).with_context(|| format!("{program} does not run"))?;
         process::signal(pid, &self.marks(), signal);
-        wait::until(&format!("{program} ends"), Duration::from_secs(20), || {
+        wait::until(&format!("{program} ends"), Duration::from_secs(90), || {
             Ok(self.find(program).is_none())
         })
     }

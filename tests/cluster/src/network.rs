@@ -86,6 +86,16 @@ pub(crate) fn routes(layout: &Layout, nodes: &[NodePlan]) -> Result<()> {
     run(&layout.netns("control"), &routes_to(nodes.iter()))
 }
 
+/// Takes the namespace of a node away, and its links first: the kernel takes its time over the links of
+/// a namespace that is gone, and their names are wanted again.
+pub(crate) fn unplug(layout: &Layout, node: NodePlan) -> Result<()> {
+    let name = node.name();
+    for other in ["control", "client"] {
+        run(&layout.netns(other), &format!("ip link delete {name}"))?;
+    }
+    delete(&layout.netns(&name))
+}
+
 /// Deletes a network namespace, with its ends of all links.
 pub(crate) fn delete(netns: &str) -> Result<()> {
     let status = Command::new("ip").args(["netns", "delete", netns]).status()?;

@@ -9,9 +9,25 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Processes with all of these (`NAME=value`) in the environment that they were started with.
 pub(crate) fn marked(marks: &[&str]) -> Vec<Pid> {
+    all().filter(|pid| has_marks(*pid, marks)).collect()
+}
+
+/// Processes in a control group, or below it, in any hierarchy: pods too, whose environment is their own.
+pub(crate) fn grouped(cgroup: &str) -> Vec<Pid> {
+    let path = format!(":/{cgroup}/");
+    let is_in = |pid: &Pid| {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        // One that is dead and only waits to be asked for its end is in no group's folder any more.
+        let dead = || status(*pid, "State").is_none_or(|state| state.starts_with('Z'));
+        groups.lines().any(|line| line.contains(&path)) && !dead()
+    };
+    all().filter(is_in).collect()
+}
+
+fn all() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(Pid::from_raw).filter(|pid| has_marks(*pid, marks)).collect()
+    pids.filter_map(Pid::from_raw)
 }
 
 fn has_marks(pid: Pid, marks: &[&str]) -> bool {

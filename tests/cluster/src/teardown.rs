@@ -1,6 +1,7 @@
 //! Taking a cluster away, whatever is left of it: found by names and marks, never by what somebody
 //! remembered.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::{network, process, wait};
 /// What of a cluster exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remains {
-    /// Processes of its machines (those that its programs started are not listed one by one).
-    pub processes: Vec<i32>,
+    /// Processes of its machines, those of pods among them.
+    pub processes: BTreeSet<i32>,
     /// Network namespaces.
     pub namespaces: Vec<String>,
     /// Groups of processes in the control group file system.
@@ -39,9 +40,12 @@ impl Remains {
 pub(crate) fn remains(layout: &Layout) -> Result<Remains> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read mounts")?;
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    let (marked, grouped) =
+        (process::marked(&[&layout.mark()]), process::grouped(&layout.cgroup()));
     Ok(Remains {
-        processes: process::marked(&[&layout.mark()])
+        processes: marked
             .into_iter()
+            .chain(grouped)
             .map(|pid| pid.as_raw_nonzero().get())
             .collect(),
         namespaces: namespaces(&layout.prefix()),
@@ -57,6 +61,10 @@ pub(crate) fn remains(layout: &Layout) -> Result<Remains> {
 /// Something cannot be taken away: it is named.
 pub(crate) fn remove(layout: &Layout) -> Result<()> {
     process::kill_all(&[&layout.mark()])?;
+    // A killed process has no environment any more some time before it is gone.
+    wait::until("what ran is gone", Duration::from_secs(10), || {
+        Ok(remains(layout)?.processes.is_empty())
+    })?;
     let found = remains(layout)?;
     for netns in &found.namespaces {
         network::delete(netns)?;
