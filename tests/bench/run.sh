@@ -9,6 +9,8 @@ PENSTOCK_BENCH_VENV=$(xtask/setup/bench-peers.sh)
 export PENSTOCK_BENCH_VENV
 say "building the filters and the shipped binary"
 cargo xtask filters >&2
+cargo xtask ebpf >&2
+xtask/setup/debian.sh ip:iproute2
 cargo build --release -q -p penstock-cli -p penstock-raw-copy
 say "building Envoy's filter"
 toolchain=$(xtask/setup/wasm-target.sh)

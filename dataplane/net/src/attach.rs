@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::devices::{Device, device_named, devices};
 use crate::error::NetError;
 use crate::pins::{Pin, Pins};
-use crate::program::{REOPEN, STEER};
+use crate::program::{FIND, STEER};
 use crate::steering::{Steering, program};
 
 /// Priority and handle of the filter where there are no links: ours alone.
@@ -117,9 +117,9 @@ impl Steering {
         };
         let namespace = File::open("/proc/thread-self/ns/net")
             .map_err(NetError::netlink("opening the namespace"))?;
-        let reopen: &mut SkLookup = program(ebpf, REOPEN)?;
-        let id = reopen.attach(namespace).map_err(NetError::program(NAMESPACE))?;
-        let link: FdLink = reopen.take_link(id).map_err(NetError::program(NAMESPACE))?.into();
+        let find: &mut SkLookup = program(ebpf, FIND)?;
+        let id = find.attach(namespace).map_err(NetError::program(NAMESPACE))?;
+        let link: FdLink = find.take_link(id).map_err(NetError::program(NAMESPACE))?.into();
         pin(pins, link, Pin::Namespace(number))?;
         older.into_iter().try_for_each(|pin| pins.remove(pin))
     }

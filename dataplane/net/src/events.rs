@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 use penstock_ebpf_common::{Event, Reason};
 
-/// A sampled packet to a listener: one that began a connection, or that was refused or stray.
+/// A sampled packet to a listener that asked for a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SteeringEvent {
     /// Nanoseconds of `CLOCK_MONOTONIC`.

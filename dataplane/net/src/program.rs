@@ -6,9 +6,10 @@ pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PENSTOCK_STE
 /// The program for the ingress of devices.
 pub(crate) const STEER: &str = "steer";
 /// The program for the namespace.
-pub(crate) const REOPEN: &str = "reopen";
+pub(crate) const FIND: &str = "find";
 
 pub(crate) const LISTENERS: &str = "LISTENERS";
+pub(crate) const PORTS: &str = "PORTS";
 pub(crate) const LOCAL: &str = "LOCAL";
 pub(crate) const SETTINGS: &str = "SETTINGS";
 pub(crate) const WORKERS: &str = "WORKERS";
@@ -17,4 +18,5 @@ pub(crate) const COUNTERS: &str = "COUNTERS";
 pub(crate) const EVENTS: &str = "EVENTS";
 
 /// All maps.
-pub(crate) const MAPS: [&str; 7] = [LISTENERS, LOCAL, SETTINGS, WORKERS, SOCKETS, COUNTERS, EVENTS];
+pub(crate) const MAPS: [&str; 8] =
+    [LISTENERS, PORTS, LOCAL, SETTINGS, WORKERS, SOCKETS, COUNTERS, EVENTS];

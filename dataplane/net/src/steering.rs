@@ -9,8 +9,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf, SockMap};
 use aya::programs::{SchedClassifier, SkLookup};
 use aya::{Ebpf, EbpfLoader};
 use penstock_ebpf_common::{
-    ANY_ADDRESS, ListenerKey, MAX_LISTENERS, MAX_LOCAL, MAX_WORKERS, Reason, Settings, Worker,
-    mapped,
+    ANY_ADDRESS, ListenerKey, MAX_LISTENERS, MAX_LOCAL, MAX_WORKERS, Ports, Reason, Settings,
+    Worker, mapped,
 };
 
 use crate::attach;
@@ -18,7 +18,8 @@ use crate::error::NetError;
 use crate::events::Events;
 use crate::pins::Pins;
 use crate::program::{
-    COUNTERS, EVENTS, LISTENERS, LOCAL, MAPS, OBJECT, REOPEN, SETTINGS, SOCKETS, STEER, WORKERS,
+    COUNTERS, EVENTS, FIND, LISTENERS, LOCAL, MAPS, OBJECT, PORTS, SETTINGS, SOCKETS, STEER,
+    WORKERS,
 };
 
 /// The programs and their maps, pinned under a folder.
@@ -30,6 +31,7 @@ pub struct Steering {
     pub(crate) pins: Pins,
     pub(crate) ebpf: Ebpf,
     listeners: HashMap<MapData, [u8; 20], u32>,
+    ports: Array<MapData, [u8; Ports::SIZE]>,
     local: HashMap<MapData, [u8; 16], u32>,
     settings: Array<MapData, [u8; 8]>,
     workers: Array<MapData, [u8; 16]>,
@@ -89,10 +91,11 @@ impl Steering {
         let mut ebpf = loader.load(OBJECT).map_err(|error| NetError::Load(Box::new(error)))?;
         let steer: &mut SchedClassifier = program(&mut ebpf, STEER)?;
         steer.load().map_err(NetError::program("loading the program for devices"))?;
-        let reopen: &mut SkLookup = program(&mut ebpf, REOPEN)?;
-        reopen.load().map_err(NetError::program("loading the program for the namespace"))?;
+        let find: &mut SkLookup = program(&mut ebpf, FIND)?;
+        find.load().map_err(NetError::program("loading the program for the namespace"))?;
         Ok(Self {
             listeners: map(&mut ebpf, LISTENERS)?,
+            ports: map(&mut ebpf, PORTS)?,
             local: map(&mut ebpf, LOCAL)?,
             settings: map(&mut ebpf, SETTINGS)?,
             workers: map(&mut ebpf, WORKERS)?,
@@ -112,8 +115,14 @@ impl Steering {
         &mut self,
         listeners: &[(ListenAddress, u16)],
     ) -> Result<Changes, NetError> {
-        let wanted = listeners.iter().map(|&(address, port)| key(address, port).to_bytes());
-        bring_to(&mut self.listeners, LISTENERS, wanted.collect(), MAX_LISTENERS)
+        let wanted: BTreeSet<_> =
+            listeners.iter().map(|&(address, port)| key(address, port).to_bytes()).collect();
+        let there = keys(&self.listeners, LISTENERS)?;
+        // A port is looked at before its listener comes, and until its last one is gone.
+        self.set_ports(wanted.union(&there))?;
+        let changes = bring_to(&mut self.listeners, LISTENERS, &wanted, MAX_LISTENERS)?;
+        self.set_ports(&wanted)?;
+        Ok(changes)
     }
 
     /// Brings the addresses that [`ListenAddress::Node`] means to these.
@@ -122,7 +131,7 @@ impl Steering {
     /// As [`Self::set_listeners`].
     pub fn set_local(&mut self, addresses: &[IpAddr]) -> Result<Changes, NetError> {
         let wanted = addresses.iter().map(|&address| octets(address));
-        bring_to(&mut self.local, LOCAL, wanted.collect(), MAX_LOCAL)
+        bring_to(&mut self.local, LOCAL, &wanted.collect(), MAX_LOCAL)
     }
 
     /// Makes these the workers' listening sockets (see [`crate::workers::listen`]), by index. A socket
@@ -216,6 +225,15 @@ impl Steering {
         program(&mut self.ebpf, STEER)
     }
 
+    fn set_ports<'a>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'a [u8; 20]>,
+    ) -> Result<(), NetError> {
+        let mut ports = Ports::NONE;
+        keys.into_iter().for_each(|key| ports.add(&ListenerKey::from_bytes(*key)));
+        self.ports.set(0, ports.to_bytes(), 0).map_err(NetError::map(PORTS))
+    }
+
     fn read_settings(&self) -> Result<Settings, NetError> {
         self.settings.get(&0, 0).map(Settings::from_bytes).map_err(NetError::map(SETTINGS))
     }
@@ -304,21 +322,28 @@ fn key(address: ListenAddress, port: u16) -> ListenerKey {
     ListenerKey::tcp(address, port)
 }
 
+fn keys<const N: usize>(
+    map: &HashMap<MapData, [u8; N], u32>,
+    name: &'static str,
+) -> Result<BTreeSet<[u8; N]>, NetError> {
+    map.keys().collect::<Result<_, _>>().map_err(NetError::map(name))
+}
+
 /// Brings a map that is a set to what is wanted: first what is missing, then what is too much.
 fn bring_to<const N: usize>(
     map: &mut HashMap<MapData, [u8; N], u32>,
     name: &'static str,
-    wanted: BTreeSet<[u8; N]>,
+    wanted: &BTreeSet<[u8; N]>,
     most: u32,
 ) -> Result<Changes, NetError> {
     if wanted.len() > most as usize {
         return Err(NetError::TooMany { what: name, count: wanted.len(), most });
     }
-    let there = map.keys().collect::<Result<BTreeSet<_>, _>>().map_err(NetError::map(name))?;
+    let there = keys(map, name)?;
     let mut changes = Changes::default();
     // What is too much goes first only where both together would not fit.
     let crowded = wanted.union(&there).count() > most as usize;
-    let (added, removed) = (wanted.difference(&there), there.difference(&wanted));
+    let (added, removed) = (wanted.difference(&there), there.difference(wanted));
     let mut remove = |map: &mut HashMap<MapData, [u8; N], u32>| {
         for entry in removed.clone() {
             map.remove(entry).map_err(NetError::map(name))?;

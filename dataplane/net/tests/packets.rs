@@ -7,16 +7,14 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 
 use aya::programs::{TestRun as _, TestRunOptions};
 use penstock_net::{ListenAddress, Reason, Steering, workers};
-use support::{CLIENT, CLIENT6, Namespace, PORT, Pins, VIP, VIP6};
+use support::frames::{ACK, SYN, TCP, ethernet, octets, tcp, v4, v6};
+use support::{Namespace, PORT, Pins, VIP, VIP6};
 
-const TCP: u8 = 6;
 const UDP: u8 = 17;
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 
 /// Not taken: to the next program, or the stack (`TC_ACT_UNSPEC`); taken (`TC_ACT_OK`).
 const PASSED: u32 = u32::MAX;
@@ -26,52 +24,6 @@ const TAKEN: u32 = 0;
 const NODE_PORT: u16 = 30_080;
 /// The node's own address here, since loopback is all there is.
 const OWN: &str = "127.0.0.1";
-
-fn octets(address: &str) -> Vec<u8> {
-    match address.parse().unwrap() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn ethernet(kind: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    frame.extend(kind.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-fn tcp(source: u16, port: u16, flags: u8) -> Vec<u8> {
-    let mut header = vec![0; 20];
-    header[..2].copy_from_slice(&source.to_be_bytes());
-    header[2..4].copy_from_slice(&port.to_be_bytes());
-    header[12] = 5 << 4;
-    header[13] = flags;
-    header
-}
-
-/// An IPv4 frame: options, fragment field, protocol, what follows.
-fn v4(to: &str, options: &[u8], fragment: u16, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut header = vec![0; 20];
-    header[0] = 0x40 | (5 + options.len() as u8 / 4);
-    let length = (20 + options.len() + payload.len()) as u16;
-    header[2..4].copy_from_slice(&length.to_be_bytes());
-    header[6..8].copy_from_slice(&fragment.to_be_bytes());
-    header[8] = 64;
-    header[9] = protocol;
-    header[12..16].copy_from_slice(&octets(CLIENT));
-    header[16..20].copy_from_slice(&octets(to));
-    ethernet(0x0800, &[&header, options, payload].concat())
-}
-
-/// An IPv6 frame: the first next header, and all after the fixed header.
-fn v6(to: &str, next: u8, payload: &[u8]) -> Vec<u8> {
-    let mut header = vec![0x60, 0, 0, 0, 0, 0, next, 64];
-    header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
-    header.extend(octets(CLIENT6));
-    header.extend(octets(to));
-    ethernet(0x86dd, &[&header, payload].concat())
-}
 
 /// Extension headers of 8 bytes each before TCP; each entry is the kind of one.
 fn extended(kinds: &[u8]) -> Vec<u8> {
@@ -151,7 +103,6 @@ fn each_packet_is_counted_once_and_what_is_no_listeners_goes_on_unmarked() {
         ("IPv4, 40 bytes of options", v4(VIP, &[1; 40], 0, TCP, &syn), given),
         ("IPv4, options, cut", cut(&v4(VIP, &[1; 40], 0, TCP, &syn), 74), Reason::Malformed),
         ("IPv4, SYN", v4_syn, given),
-        ("IPv4, ACK of nobody", v4(VIP, &[], 0, TCP, &tcp(1, PORT, ACK)), given),
         ("IPv4, other port", v4(VIP, &[], 0, TCP, &tcp(1, 81, SYN)), Reason::NoListener),
         ("IPv4, other address", v4("10.98.7.2", &[], 0, TCP, &syn), Reason::NoListener),
         ("IPv4, node port", v4(OWN, &[], 0, TCP, &tcp(1, NODE_PORT, SYN)), given),
@@ -191,11 +142,11 @@ fn each_packet_is_counted_once_and_what_is_no_listeners_goes_on_unmarked() {
 }
 
 #[test]
-fn without_workers_a_listeners_packet_goes_on() {
+fn without_workers_a_new_connection_goes_on() {
     let pins = Pins::new();
     Namespace::new("nobody").enter(move || {
         let mut steering = loaded(&pins);
-        for frame in [v4(VIP, &[], 0, TCP, &tcp(1, PORT, SYN)), v6(VIP6, TCP, &tcp(1, PORT, ACK))] {
+        for frame in [v4(VIP, &[], 0, TCP, &tcp(1, PORT, SYN)), v6(VIP6, TCP, &tcp(1, PORT, SYN))] {
             let result = verdict(&mut steering, &frame, 0);
             assert_eq!(result, (PASSED, 0, vec![(Reason::NoWorker, 1)]));
         }
@@ -203,22 +154,39 @@ fn without_workers_a_listeners_packet_goes_on() {
 }
 
 #[test]
-fn a_packet_of_a_connection_is_marked_for_this_node_with_others_marks_kept() {
+fn what_opens_no_connection_is_marked_for_this_node_with_others_marks_kept() {
     let pins = Pins::new();
     Namespace::new("known").enter(move || {
+        let mut steering = loaded(&pins);
+        for flags in [ACK, SYN | ACK, 0x04, 0x11, 0] {
+            for frame in [
+                v4(VIP, &[], 0, TCP, &tcp(1, PORT, flags)),
+                v6(VIP6, TCP, &tcp(1, PORT, flags)),
+                v4(OWN, &[], 0, TCP, &tcp(1, NODE_PORT, flags)),
+            ] {
+                let result = verdict(&mut steering, &frame, 0x2_4080);
+                // 0x2000 is a bit of ours, of an answer that came back: it is replaced.
+                assert_eq!(result, (TAKEN, 0x2_5080, vec![(Reason::Continued, 1)]), "{flags:#x}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_for_a_connection_that_there_is_goes_to_the_socket_layer() {
+    let pins = Pins::new();
+    Namespace::new("again").enter(move || {
         let mut steering = loaded(&pins);
         let listener = TcpListener::bind((OWN, NODE_PORT)).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_server, _) = listener.accept().unwrap();
         client.write_all(b"x").unwrap();
         let source = client.local_addr().unwrap().port();
-        let mut frame = v4(OWN, &[], 0, TCP, &tcp(source, NODE_PORT, ACK));
+        let mut frame = v4(OWN, &[], 0, TCP, &tcp(source, NODE_PORT, SYN));
         frame[26..30].copy_from_slice(&octets(OWN));
-        let result = verdict(&mut steering, &frame, 0x2_4080);
-        // 0x2000 is a bit of ours, of an answer that came back: it is replaced.
-        assert_eq!(result, (TAKEN, 0x2_5080, vec![(Reason::Established, 1)]));
-        assert_eq!(verdict(&mut steering, &frame, 0x2000).1, 0x1000);
-        // A socket that only listens is no connection.
+        let result = verdict(&mut steering, &frame, 0);
+        assert_eq!(result, (TAKEN, 0x1000, vec![(Reason::Continued, 1)]));
+        // From another port it asks for another connection; a socket that only listens is none.
         frame[35] ^= 1;
         assert_eq!(verdict(&mut steering, &frame, 0).2, [(Reason::NoWorker, 1)]);
     });

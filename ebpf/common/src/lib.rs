@@ -13,7 +13,7 @@ mod reason;
 mod settings;
 
 pub use event::Event;
-pub use listener::{ANY_ADDRESS, ListenerKey, mapped};
+pub use listener::{ANY_ADDRESS, ListenerKey, Ports, mapped};
 pub use reason::Reason;
 pub use settings::{Settings, Worker};
 

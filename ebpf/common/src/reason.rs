@@ -7,40 +7,37 @@
 pub enum Reason {
     /// A new connection, given to a worker.
     Steered = 0,
-    /// Belongs to a connection that this node has.
-    Established = 1,
-    /// To a listener, but of no connection that is known here: a worker's socket answers it (with a
-    /// reset, or takes it when it carries a SYN cookie).
-    Stray = 2,
+    /// To a listener, but asking for no new connection: the socket layer of this node has the one that
+    /// it belongs to, or a worker's socket answers it.
+    Continued = 1,
     /// No listener has this address and port.
-    NoListener = 3,
+    NoListener = 2,
     /// Neither IPv4 nor IPv6.
-    NotIp = 4,
+    NotIp = 3,
     /// IP, but not TCP.
-    NotTcp = 5,
+    NotTcp = 4,
     /// A fragment: ports are only in the first, and nobody may take half a packet.
-    Fragment = 6,
+    Fragment = 5,
     /// Tagged for a VLAN: it is seen again, without its tag, on the VLAN's own device.
-    Vlan = 7,
+    Vlan = 6,
     /// Ends before its headers do, or its header lengths are impossible.
-    Malformed = 8,
+    Malformed = 7,
     /// More IPv6 extension headers than are followed.
-    ExtensionHeaders = 9,
+    ExtensionHeaders = 8,
     /// To a listener, but no worker is there.
-    NoWorker = 10,
+    NoWorker = 9,
     /// To a listener, but the kernel refused the worker's socket.
-    Refused = 11,
+    Refused = 10,
 }
 
 impl Reason {
     /// How many there are.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 11;
 
     /// All, by number.
     pub const ALL: [Self; Self::COUNT as usize] = [
         Self::Steered,
-        Self::Established,
-        Self::Stray,
+        Self::Continued,
         Self::NoListener,
         Self::NotIp,
         Self::NotTcp,
@@ -63,8 +60,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Steered => "steered",
-            Self::Established => "established",
-            Self::Stray => "stray",
+            Self::Continued => "continued",
             Self::NoListener => "no_listener",
             Self::NotIp => "not_ip",
             Self::NotTcp => "not_tcp",

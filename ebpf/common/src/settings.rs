@@ -6,8 +6,7 @@
 pub struct Settings {
     /// How many of the first workers are considered; at most [`crate::MAX_WORKERS`].
     pub workers: u32,
-    /// One event for about this many packets to a listener that begin a connection or are refused;
-    /// zero: none.
+    /// One event for about this many packets that open a connection; zero: none.
     pub sample: u32,
 }
 

@@ -3,7 +3,7 @@
 use core::mem::{offset_of, size_of};
 
 use penstock_ebpf_common::{
-    ANY_ADDRESS, Event, ListenerKey, Reason, Settings, TCP, Worker, mapped,
+    ANY_ADDRESS, Event, ListenerKey, Ports, Reason, Settings, TCP, Worker, mapped,
 };
 use proptest::prelude::*;
 
@@ -45,6 +45,24 @@ fn every_reason_has_its_number_and_a_name_of_its_own() {
         assert_eq!(same, 1, "{}", reason.name());
     }
     assert_eq!(Reason::from_number(Reason::COUNT), None);
+}
+
+#[test]
+fn a_port_is_known_by_the_kinds_of_its_listeners_and_its_neighbours_are_not() {
+    assert_eq!(size_of::<Ports>(), Ports::SIZE);
+    for port in [0, 1, 15, 16, 443, 30_080, u16::MAX] {
+        let mut ports = Ports::NONE;
+        ports.add(&ListenerKey::tcp(mapped([192, 0, 2, 1]), port));
+        assert_eq!(ports.of(port), Ports::ADDRESS);
+        let bytes = ports.to_bytes();
+        let word = usize::from(port >> 4) * 4;
+        assert_eq!(bytes[word..][..4], (1u32 << ((port & 15) * 2)).to_ne_bytes());
+        ports.add(&ListenerKey::tcp(ANY_ADDRESS, port));
+        assert_eq!(ports.of(port), Ports::ADDRESS | Ports::ANY);
+        for other in (0..=u16::MAX).filter(|other| *other != port) {
+            assert_eq!(ports.of(other), 0, "{other} beside {port}");
+        }
+    }
 }
 
 proptest! {

@@ -24,12 +24,16 @@ pub fn steer(ctx: TcContext) -> i32 {
     steer::steer(skb)
 }
 
-/// For the namespace of the node: the kernel looks for a listening socket itself only where a client
-/// opens a connection anew whose last one waits here for late packets (`TIME_WAIT`).
+/// For the namespace of the node, where the kernel looks for a listening socket itself: for a packet of
+/// no connection (a worker's socket answers with a reset, or takes it when it carries a SYN cookie), and
+/// where a client opens a connection anew whose last one waits here for late packets (`TIME_WAIT`).
+///
+/// A cookie is right for every socket that had to send some, and under a flood all have: new connections
+/// are spread evenly.
 #[sk_lookup]
-pub fn reopen(ctx: SkLookupContext) -> u32 {
+pub fn find(ctx: SkLookupContext) -> u32 {
     let ctx: *mut bpf_sk_lookup = ctx.lookup;
-    sockets::reopen(ctx)
+    sockets::find(ctx)
 }
 
 #[panic_handler]

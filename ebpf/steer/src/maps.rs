@@ -5,8 +5,8 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use penstock_ebpf_common::{
-    ANY_ADDRESS, EVENTS_BYTES, Event, ListenerKey, MAX_LISTENERS, MAX_LOCAL, MAX_WORKERS, Reason,
-    Settings, Worker,
+    ANY_ADDRESS, EVENTS_BYTES, Event, ListenerKey, MAX_LISTENERS, MAX_LOCAL, MAX_WORKERS, Ports,
+    Reason, Settings, Worker,
 };
 
 use crate::packet::Flow;
@@ -18,6 +18,9 @@ static LISTENERS: HashMap<
     { MAX_LISTENERS as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
+
+#[btf_map]
+static PORTS: Array<Ports, 1> = Array::new();
 
 /// The node's own addresses: only these may a listener without an address take.
 #[btf_map]
@@ -40,15 +43,23 @@ static COUNTERS: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new
 #[btf_map]
 static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
+/// Whether there is any listener at this port.
+#[inline(always)]
+pub(crate) fn is_listeners_port(port: u16) -> bool {
+    PORTS.get(0).is_some_and(|ports| ports.of(port) != 0)
+}
+
 /// Whether a listener has this address and port: one of its own, or one for every address of the node.
 #[inline(always)]
 pub(crate) fn has_listener(address: [u8; 16], port: u16) -> bool {
-    let mut key = ListenerKey::tcp(address, port);
-    if LISTENERS.get_ptr(key).is_some() {
+    let Some(ports) = PORTS.get(0) else { return false };
+    let kinds = ports.of(port);
+    if kinds & Ports::ADDRESS != 0 && LISTENERS.get_ptr(ListenerKey::tcp(address, port)).is_some() {
         return true;
     }
-    key.address = ANY_ADDRESS;
-    LISTENERS.get_ptr(key).is_some() && LOCAL.get_ptr(address).is_some()
+    kinds & Ports::ANY != 0
+        && LISTENERS.get_ptr(ListenerKey::tcp(ANY_ADDRESS, port)).is_some()
+        && LOCAL.get_ptr(address).is_some()
 }
 
 /// The settings, once user space has made them.

@@ -40,8 +40,6 @@ pub(crate) struct Flow {
     pub(crate) ipv4: bool,
     /// Asks for a new connection: SYN without ACK.
     pub(crate) opens: bool,
-    /// Where the TCP header begins.
-    pub(crate) tcp: u32,
 }
 
 impl Flow {
@@ -52,19 +50,26 @@ impl Flow {
         ([s[12], s[13], s[14], s[15]], [d[12], d[13], d[14], d[15]])
     }
 
-    /// Spreads flows evenly; the same for both families and for each packet of a flow.
+    /// [`spread`] of the flow.
     #[inline(always)]
     pub(crate) fn hash(&self) -> u32 {
-        let (s, d) = self.ipv4();
-        let ports = u32::from(self.source_port) << 16 | u32::from(self.destination_port);
-        let mut hash = u32::from_ne_bytes(s) ^ ports.rotate_left(7) ^ u32::from_ne_bytes(d);
-        // The finalizer of MurmurHash3: each bit of the input changes half of the output's.
-        hash ^= hash >> 16;
-        hash = hash.wrapping_mul(0x85eb_ca6b);
-        hash ^= hash >> 13;
-        hash = hash.wrapping_mul(0xc2b2_ae35);
-        hash ^ hash >> 16
+        let (source, destination) = self.ipv4();
+        let ports = (self.source_port, self.destination_port);
+        spread(u32::from_ne_bytes(source), u32::from_ne_bytes(destination), ports)
     }
+}
+
+/// Spreads flows evenly: from the last four bytes of both addresses, and both ports.
+#[inline(always)]
+pub(crate) fn spread(source: u32, destination: u32, ports: (u16, u16)) -> u32 {
+    let ports = u32::from(ports.0) << 16 | u32::from(ports.1);
+    let mut hash = source ^ ports.rotate_left(7) ^ destination;
+    // The finalizer of MurmurHash3: each bit of the input changes half of the output's.
+    hash ^= hash >> 16;
+    hash = hash.wrapping_mul(0x85eb_ca6b);
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
 }
 
 /// The flow of a packet, or why it has none here.
@@ -82,21 +87,21 @@ pub(crate) fn flow(skb: *mut __sk_buff) -> Result<Flow, Reason> {
     }
 }
 
-/// The fixed part of a flow's IP header; its length tells the family.
-#[inline(always)]
-pub(crate) fn ip_header<const N: usize>(skb: *mut __sk_buff) -> Option<[u8; N]> {
-    load(skb, ETHERNET).ok()
-}
-
-/// The fixed part of a flow's TCP header.
-#[inline(always)]
-pub(crate) fn tcp_header(skb: *mut __sk_buff, flow: &Flow) -> Option<[u8; 20]> {
-    load(skb, flow.tcp).ok()
-}
-
-/// Copies bytes of a packet, wherever its fragments lie.
+/// Copies bytes of a packet, wherever its fragments lie: most often in the part that can be read
+/// directly, which is several times as fast as asking for a copy.
 #[inline(always)]
 fn load<const N: usize>(skb: *mut __sk_buff, offset: u32) -> Result<[u8; N], Reason> {
+    // Beyond any header that is read here; the verifier must see it.
+    let offset = offset & 0x3fff;
+    // SAFETY: the kernel gives the program a live `__sk_buff`, and what lies between these two may be
+    // read, which the verifier checks.
+    unsafe {
+        let (data, end) = ((*skb).data as usize, (*skb).data_end as usize);
+        let start = data + offset as usize;
+        if start + N <= end {
+            return Ok((start as *const [u8; N]).read_unaligned());
+        }
+    }
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the buffer has N bytes, and the helper fills all of them or fails.
     unsafe {
@@ -183,6 +188,5 @@ fn tcp(
         destination_port: u16::from_be_bytes([header[2], header[3]]),
         ipv4,
         opens: flags & (SYN | ACK) == SYN,
-        tcp: offset,
     })
 }

@@ -5,12 +5,12 @@ use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sk_lookup};
 use aya_ebpf::helpers::generated::{
-    bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
+    bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp,
 };
 use penstock_ebpf_common::{MAX_WORKERS, mapped};
 
-use crate::maps::{SOCKETS, has_listener, settings, worker};
-use crate::packet::{Flow, ip_header, tcp_header};
+use crate::maps::{SOCKETS, has_listener, is_listeners_port, settings, worker};
+use crate::packet::{Flow, spread};
 
 /// `AF_INET` of Linux.
 const IPV4: u32 = 2;
@@ -27,8 +27,8 @@ pub(crate) enum Assigned {
     Refused,
 }
 
-/// The socket layer knows the connection of this packet: it is established, or being opened, or closed
-/// a moment ago. A socket that only listens is not meant.
+/// The socket layer has the connection that this packet asks to open: it was closed a moment ago
+/// (`TIME_WAIT`), or asked for before. A socket that only listens is not meant.
 #[inline(always)]
 pub(crate) fn is_known(skb: *mut __sk_buff, flow: &Flow) -> bool {
     if flow.ipv4 {
@@ -40,24 +40,16 @@ pub(crate) fn is_known(skb: *mut __sk_buff, flow: &Flow) -> bool {
     }
 }
 
-/// Gives a packet to a worker's listening socket: one that opens a connection to the least loaded
-/// worker, among equals the one of the flow's hash; one that answers a SYN cookie to the worker that
-/// sent it; any other to the worker of the hash.
+/// Gives a packet that opens a connection to the listening socket of the least loaded worker, among
+/// equals to the one of the flow's hash.
 #[inline(always)]
 pub(crate) fn assign(skb: *mut __sk_buff, flow: &Flow) -> Assigned {
     let workers = settings().workers.min(MAX_WORKERS);
-    if !flow.opens
-        && let Some(assigned) = by_cookie(skb, flow, workers)
-    {
-        return assigned;
-    }
-    let Some(index) = choose(workers, flow.hash(), flow.opens) else { return Assigned::Nobody };
+    let Some(index) = choose(workers, flow.hash(), true) else { return Assigned::Nobody };
     match give(skb.cast(), index) {
         None => Assigned::Nobody,
         Some(0) => {
-            if flow.opens
-                && let Some(worker) = worker(index)
-            {
+            if let Some(worker) = worker(index) {
                 // SAFETY: a live entry of the map. Another CPU may add at the same time, and one of
                 // the two be lost: user space corrects the sum.
                 unsafe { (*worker).load += 1 };
@@ -68,41 +60,58 @@ pub(crate) fn assign(skb: *mut __sk_buff, flow: &Flow) -> Assigned {
     }
 }
 
-/// The listening socket for an address of a listener, where the kernel looks for one itself.
-/// Anything else stays as it is.
+/// The listening socket for a listener's address, where the kernel looks for one itself: the one of the
+/// hash, since what comes here opens no connection that anybody counts. Anything else stays as it is.
 #[inline(always)]
-pub(crate) fn reopen(ctx: *mut bpf_sk_lookup) -> u32 {
+pub(crate) fn find(ctx: *mut bpf_sk_lookup) -> u32 {
     const PASS: u32 = 1;
     // SAFETY: the kernel gives the program a live context; the verifier checks each read.
-    let (protocol, family, port, remote_port) =
-        unsafe { ((*ctx).protocol, (*ctx).family, (*ctx).local_port, (*ctx).remote_port) };
-    if protocol != TCP {
+    let (protocol, family, port) = unsafe { ((*ctx).protocol, (*ctx).family, (*ctx).local_port) };
+    // The port is in the machine's order.
+    let port = port as u16;
+    if protocol != TCP || !is_listeners_port(port) {
         return PASS;
     }
-    let destination = if family == IPV4 {
-        // SAFETY: as above.
-        mapped(unsafe { (*ctx).local_ip4 }.to_ne_bytes())
-    } else {
-        // SAFETY: as above; word by word, as the verifier has it.
-        let words = unsafe {
-            let ip = &raw const (*ctx).local_ip6;
-            [(*ip)[0], (*ip)[1], (*ip)[2], (*ip)[3]]
-        };
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&words[0].to_ne_bytes());
-        address[4..8].copy_from_slice(&words[1].to_ne_bytes());
-        address[8..12].copy_from_slice(&words[2].to_ne_bytes());
-        address[12..].copy_from_slice(&words[3].to_ne_bytes());
-        address
+    // All of both families, and volatile: else the compiler moves the reads behind the choice, through a
+    // computed address, which the verifier refuses. What a family has not is zero.
+    // SAFETY: as above; IPv6 addresses word by word, as the verifier has it.
+    let (remote_port, source4, source6, destination4, destination6) = unsafe {
+        let (local, remote) = (&raw const (*ctx).local_ip6, &raw const (*ctx).remote_ip6);
+        let word = |word: *const u32| word.read_volatile();
+        let local = local.cast::<u32>();
+        (
+            (&raw const (*ctx).remote_port).read_volatile(),
+            word(&raw const (*ctx).remote_ip4),
+            word(remote.cast::<u32>().add(3)),
+            word(&raw const (*ctx).local_ip4),
+            [word(local), word(local.add(1)), word(local.add(2)), word(local.add(3))],
+        )
     };
-    if !has_listener(destination, port as u16) {
+    let (source, destination) = match family {
+        IPV4 => (source4, mapped(destination4.to_ne_bytes())),
+        _ => (source6, joined(destination6)),
+    };
+    if !has_listener(destination, port) {
         return PASS;
     }
-    let workers = settings().workers.min(MAX_WORKERS);
-    if let Some(index) = choose(workers, u32::from(remote_port).wrapping_mul(0x9e37_79b1), false) {
+    let [.., a, b, c, d] = destination;
+    let hash = spread(source, u32::from_ne_bytes([a, b, c, d]), (u16::from_be(remote_port), port));
+    if let Some(index) = choose(settings().workers.min(MAX_WORKERS), hash, false) {
+        // Where it is refused, the kernel goes on looking.
         let _ = give(ctx.cast(), index);
     }
     PASS
+}
+
+/// An IPv6 address from its words.
+#[inline(always)]
+fn joined(words: [u32; 4]) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&words[0].to_ne_bytes());
+    address[4..8].copy_from_slice(&words[1].to_ne_bytes());
+    address[8..12].copy_from_slice(&words[2].to_ne_bytes());
+    address[12..].copy_from_slice(&words[3].to_ne_bytes());
+    address
 }
 
 /// `struct bpf_sock_tuple` of one family.
@@ -137,47 +146,6 @@ fn look_up<A>(skb: *mut __sk_buff, mut tuple: Tuple<A>) -> bool {
         bpf_sk_release(socket.cast());
         state != BPF_TCP_LISTEN
     }
-}
-
-/// A worker under a flood keeps no half-open connections: the client's next packet proves by a cookie
-/// that it asked, and only the socket that sends cookies takes it. Rare, so all are asked.
-#[inline(always)]
-fn by_cookie(skb: *mut __sk_buff, flow: &Flow, workers: u32) -> Option<Assigned> {
-    let tcp = tcp_header(skb, flow)?;
-    if flow.ipv4 {
-        find_cookie(skb, &ip_header::<20>(skb)?, &tcp, workers)
-    } else {
-        find_cookie(skb, &ip_header::<40>(skb)?, &tcp, workers)
-    }
-}
-
-#[inline(always)]
-fn find_cookie<const N: usize>(
-    skb: *mut __sk_buff,
-    ip: &[u8; N],
-    tcp: &[u8; 20],
-    workers: u32,
-) -> Option<Assigned> {
-    for index in 0..MAX_WORKERS {
-        if index >= workers {
-            break;
-        }
-        // SAFETY: both headers have the lengths that are said; the socket is released on every path.
-        unsafe {
-            let socket = socket(index);
-            if socket.is_null() {
-                continue;
-            }
-            let (ip, tcp) = (ip.as_ptr().cast_mut().cast(), tcp.as_ptr().cast_mut().cast());
-            if bpf_tcp_check_syncookie(socket, ip, N as u32, tcp, 20) == 0 {
-                let result = bpf_sk_assign(skb.cast(), socket, 0);
-                bpf_sk_release(socket);
-                return Some(if result == 0 { Assigned::To(index) } else { Assigned::Refused });
-            }
-            bpf_sk_release(socket);
-        }
-    }
-    None
 }
 
 /// An open worker, among the first so many: the least loaded one, or the next from the hash on.

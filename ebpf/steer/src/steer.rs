@@ -20,14 +20,14 @@ pub(crate) fn steer(skb: *mut __sk_buff) -> i32 {
     if !has_listener(flow.destination, flow.destination_port) {
         return pass(Reason::NoListener);
     }
-    // First the connection that there is: the socket layer finds it by itself, and it only has to be
-    // routed there.
-    if is_known(skb, &flow) {
-        return take(skb, Reason::Established);
+    // What opens no connection the socket layer finds its connection for by itself, once it is routed
+    // to this node; where there is none, `find` gives it a worker's socket to be answered by. So only
+    // what opens one costs a look at sockets here: first at the connection that there may be.
+    if !flow.opens || is_known(skb, &flow) {
+        return take(skb, Reason::Continued);
     }
     let (reason, worker) = match assign(skb, &flow) {
-        Assigned::To(worker) if flow.opens => (Reason::Steered, worker),
-        Assigned::To(worker) => (Reason::Stray, worker),
+        Assigned::To(worker) => (Reason::Steered, worker),
         Assigned::Nobody => (Reason::NoWorker, NOBODY),
         Assigned::Refused => (Reason::Refused, NOBODY),
     };

@@ -1,11 +1,13 @@
-"""Nanoseconds of single operations, from the crates' own measuring programs."""
+"""Nanoseconds of single operations, from the crates' own measuring programs. That of penstock-net needs
+root, for a network namespace and for loading a program into the kernel."""
 
 import re
 import subprocess
 
 from . import peers, rig
 
-PROGRAMS = (("penstock-filter-host", "tiers"), ("penstock-proxy", "route_lookup"))
+PROGRAMS = (("penstock-filter-host", "tiers"), ("penstock-proxy", "route_lookup"),
+            ("penstock-net", "steering"))
 
 
 def run(say) -> list[dict]:

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod frames;
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -265,7 +267,8 @@ impl Drop for Worker {
     }
 }
 
-fn serve(mut stream: TcpStream, index: u32) {
+/// Answers one client.
+pub(crate) fn serve(mut stream: TcpStream, index: u32) {
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_nodelay(true);
     let mut byte = [0];
