@@ -39,6 +39,7 @@ mod plan;
 mod schema;
 mod selector;
 mod series;
+pub mod signature;
 mod slot;
 mod stats;
 mod steps;

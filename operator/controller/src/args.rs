@@ -1,0 +1,168 @@
+//! The command line.
+
+use crate::{identity::Accounts, lease::Timing};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use penstock_proxy::telemetry::LogFormat;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The operator of Penstock.
+#[derive(Debug, Parser)]
+#[command(name = "penstock-operator", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the API server, tell the nodes, write statuses, until SIGTERM.
+    Run(RunArgs),
+}
+
+/// How the operator runs.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Namespace that Penstock is installed in.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "penstock-system")]
+    pub namespace: String,
+    /// Name of the Lease that decides which replica writes.
+    #[arg(long, default_value = "penstock-operator")]
+    pub lease_name: String,
+    /// Seconds without renewal after which another replica takes over.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=300))]
+    pub lease_duration: u64,
+    /// Where nodes connect.
+    #[arg(long, default_value = "[::]:9443")]
+    pub stream_bind: SocketAddr,
+    /// Name of the Service (without a selector) by which nodes find the leader.
+    #[arg(long, default_value = "penstock-stream")]
+    pub stream_service: String,
+    /// Address under which nodes reach this replica: that of its pod. Without it the endpoint of the
+    /// stream's Service is not written.
+    #[arg(long, env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// What this replica calls itself in the Lease: the name of its pod.
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+    /// Where /livez, /readyz, /metrics and /config are served.
+    #[arg(long, default_value = "[::]:9090")]
+    pub metrics_bind: SocketAddr,
+    /// ServiceAccount of the proxies, in the namespace.
+    #[arg(long, default_value = "penstock-proxy")]
+    pub proxy_account: String,
+    /// ServiceAccount of the agents, in the namespace.
+    #[arg(long, default_value = "penstock-agent")]
+    pub agent_account: String,
+    /// Seconds that a new leader gives nodes to find it, before it says that there are none.
+    #[arg(long, default_value_t = 10)]
+    pub node_grace: u64,
+    /// A kubeconfig; without it that of the environment or of the pod.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// `text` or `json`.
+    #[arg(long, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What the command line comes to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// See [`RunArgs::namespace`].
+    pub namespace: String,
+    /// See [`RunArgs::lease_name`].
+    pub lease: String,
+    /// What this replica calls itself.
+    pub me: String,
+    /// Times of the election.
+    pub timing: Timing,
+    /// See [`RunArgs::stream_bind`].
+    pub stream_bind: SocketAddr,
+    /// See [`RunArgs::stream_service`].
+    pub stream_service: String,
+    /// See [`RunArgs::pod_ip`].
+    pub pod_ip: Option<IpAddr>,
+    /// See [`RunArgs::metrics_bind`].
+    pub metrics_bind: SocketAddr,
+    /// ServiceAccounts of the nodes.
+    pub accounts: Accounts,
+    /// See [`RunArgs::node_grace`].
+    pub grace: Duration,
+}
+
+impl RunArgs {
+    /// What they come to.
+    ///
+    /// # Errors
+    /// When this replica has no name.
+    pub fn options(self) -> anyhow::Result<Options> {
+        let me = match self.pod_name {
+            Some(name) => name,
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .context("this replica has no name: give it one with --pod-name")?
+                .trim()
+                .to_owned(),
+        };
+        Ok(Options {
+            lease: self.lease_name,
+            me,
+            timing: Timing::of(Duration::from_secs(self.lease_duration)),
+            stream_bind: self.stream_bind,
+            stream_service: self.stream_service,
+            pod_ip: self.pod_ip,
+            metrics_bind: self.metrics_bind,
+            accounts: Accounts {
+                namespace: self.namespace.clone(),
+                proxy: self.proxy_account,
+                agent: self.agent_account,
+            },
+            grace: Duration::from_secs(self.node_grace),
+            namespace: self.namespace,
+        })
+    }
+
+    /// A client of the API server.
+    ///
+    /// # Errors
+    /// When nothing says where it is or who this is.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig = Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+            }
+            None => Config::infer()
+                .await
+                .context("no API server is known: run in a pod, or give --kubeconfig")?,
+        };
+        Ok(Client::try_from(config)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_defaults_are_those_of_the_chart() {
+        Cli::command().debug_assert();
+        let Command::Run(args) =
+            Cli::parse_from(["penstock-operator", "run", "--pod-name=a"]).command;
+        let options = args.options().expect("options");
+        assert_eq!(options.me, "a");
+        assert_eq!(options.timing, Timing::default());
+        assert_eq!(options.accounts.namespace, options.namespace);
+    }
+}

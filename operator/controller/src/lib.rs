@@ -1,0 +1,33 @@
+//! `penstock-operator`: watches the API server, tells the nodes, writes statuses.
+//!
+//! ```text
+//! watch/  objects ─┐                      ┌─ Publish ──→ penstock-stream (nodes)
+//! nodes   answers ─┼→ Inbox → core/ ──────┼─ Resolve ──→ modules (a thread of its own)
+//! modules facts   ─┘   (engine: a thread) └─ writes ───→ write/ (the API server)
+//! ```
+//!
+//! The decisions are in [`core`], a synchronous value. The rest carries its inputs and actions to and
+//! fro. Two replicas do the same and keep their indexes warm; the one that holds the Lease
+//! ([`lease`]) writes and serves the nodes.
+
+mod admin;
+pub mod args;
+pub mod clock;
+pub mod core;
+pub mod engine;
+pub mod identity;
+pub mod lease;
+pub mod metrics;
+mod modules;
+mod nodes;
+mod operator;
+mod preflight;
+mod shutdown;
+pub mod trust;
+pub mod watch;
+pub mod write;
+
+pub use operator::{Listening, run, run_and_tell};
+
+/// The name under which the operator writes fields (server-side apply).
+pub const FIELD_MANAGER: &str = "penstock-operator";

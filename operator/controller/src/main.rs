@@ -1,0 +1,60 @@
+//! The operator.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use penstock_controller::args::{Cli, Command, RunArgs};
+use penstock_proxy::telemetry;
+use std::process::ExitCode;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Threads for everything that waits for a network.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let Command::Run(args) = Cli::parse().command;
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let telemetry = telemetry::init("penstock-operator", args.log_format)?;
+    // The client of the API server takes what is set for the process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("operator")
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+        let (asked, shutdown) = watch::channel(false);
+        let signals = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("asked to end");
+            asked.send_replace(true);
+            std::future::pending::<()>().await;
+        };
+        let client = args.client().await?;
+        tokio::select! {
+            result = penstock_controller::run(args.options()?, client, shutdown) => result,
+            () = signals => Ok(()),
+        }
+    })?;
+    drop(telemetry);
+    Ok(())
+}

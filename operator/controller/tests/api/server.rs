@@ -1,0 +1,185 @@
+//! A real API server with a real etcd behind it, on loopback, for all tests of this process.
+
+use jiff::Timestamp;
+use kube::{Client, Config, config::AuthInfo};
+use penstock_test_ports::free_port;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{OnceLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The administrator's token.
+const TOKEN: &str = "administrator";
+/// How long it may take to come up on a busy machine.
+const START: Duration = Duration::from_secs(120);
+
+/// A running API server.
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    etcd: u16,
+    extra: Vec<String>,
+}
+
+/// The API server of this process. It ends with the process.
+pub fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let server = Server { folder, port: free_port(), etcd: free_port(), extra: Vec::new() };
+        server.start();
+        server
+    })
+}
+
+impl Server {
+    fn start(&self) {
+        let bin = programs();
+        let keys = Keys::make(&self.folder);
+        let etcd = format!("http://127.0.0.1:{}", self.etcd);
+        let peers = format!("http://127.0.0.1:{}", free_port());
+        let data = self.folder.join("etcd").display().to_string();
+        run(
+            &self.folder,
+            &bin.join("etcd"),
+            &[
+                format!("--data-dir={data}"),
+                format!("--listen-client-urls={etcd}"),
+                format!("--advertise-client-urls={etcd}"),
+                format!("--listen-peer-urls={peers}"),
+                format!("--initial-advertise-peer-urls={peers}"),
+                format!("--initial-cluster=default={peers}"),
+                "--unsafe-no-fsync".into(),
+                "--log-level=error".into(),
+            ],
+        );
+        let mut flags = vec![
+            format!("--etcd-servers={etcd}"),
+            format!("--secure-port={}", self.port),
+            "--bind-address=127.0.0.1".into(),
+            format!("--cert-dir={}", self.folder.join("tls").display()),
+            "--service-cluster-ip-range=10.0.0.0/16".into(),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", keys.public.display()),
+            format!("--service-account-signing-key-file={}", keys.private.display()),
+            "--authorization-mode=RBAC".into(),
+            format!("--token-auth-file={}", keys.tokens.display()),
+            "--shutdown-delay-duration=0s".into(),
+            "--profiling=false".into(),
+        ];
+        flags.extend(self.extra.iter().cloned());
+        run(&self.folder, &bin.join("kube-apiserver"), &flags);
+        self.wait();
+    }
+
+    /// A client of the administrator.
+    pub fn client(&self) -> Client {
+        self.client_of(TOKEN)
+    }
+
+    /// A client with a token.
+    pub fn client_of(&self, token: &str) -> Client {
+        // Without this a client that is made first decides for all.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let url = format!("https://127.0.0.1:{}", self.port);
+        let mut config = Config::new(url.parse().expect("an address"));
+        config.accept_invalid_certs = true;
+        config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+        Client::try_from(config).expect("a client")
+    }
+
+    fn wait(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let end = Instant::now() + START;
+        runtime.expect("a runtime").block_on(async {
+            loop {
+                let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+                match self.client().request_text(request).await {
+                    Ok(_) => return,
+                    Err(error) if Instant::now() > end => {
+                        let log = fs::read_to_string(self.folder.join("kube-apiserver.log"));
+                        let log = log.unwrap_or_default();
+                        let tail: Vec<&str> = log.lines().rev().take(20).collect();
+                        panic!("the API server does not come up: {error}\n{}", tail.join("\n"));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        });
+    }
+}
+
+/// Where the programs are.
+fn programs() -> PathBuf {
+    let folder = std::env::var_os("PENSTOCK_CLUSTER_BIN").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").unwrap_or_default();
+            let cache = std::env::var_os("XDG_CACHE_HOME");
+            let cache = cache.map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from);
+            cache.join("penstock/cluster/bin")
+        },
+        PathBuf::from,
+    );
+    assert!(
+        folder.join("kube-apiserver").exists(),
+        "{} has no kube-apiserver: build it with tests/cluster/build.sh",
+        folder.display()
+    );
+    folder
+}
+
+/// Starts a program that ends when this process does, however that ends.
+fn run(folder: &Path, program: &Path, flags: &[String]) {
+    let name = program.file_name().expect("a name").to_string_lossy().into_owned();
+    let log = fs::File::create(folder.join(format!("{name}.log"))).expect("a log");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(program)
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log);
+    let (started, child) = mpsc::channel();
+    // The signal comes when the thread that started it ends: this one does not.
+    thread::spawn(move || {
+        let child: std::io::Result<Child> = command.spawn();
+        started.send(child).expect("somebody waits");
+        loop {
+            thread::park();
+        }
+    });
+    child.recv().expect("a thread").unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+}
+
+/// Files that the API server reads.
+struct Keys {
+    private: PathBuf,
+    public: PathBuf,
+    tokens: PathBuf,
+}
+
+impl Keys {
+    fn make(folder: &Path) -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let keys = Self {
+            private: folder.join("sa.key"),
+            public: folder.join("sa.pub"),
+            tokens: folder.join("tokens.csv"),
+        };
+        fs::write(&keys.private, key.serialize_pem()).expect("a file");
+        fs::write(&keys.public, key.public_key_pem()).expect("a file");
+        let tokens = format!("{TOKEN},admin,admin,system:masters\n");
+        fs::write(&keys.tokens, tokens).expect("a file");
+        keys
+    }
+}
+
+/// For names that are used once: the time in nanoseconds.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", Timestamp::now().as_nanosecond() % 1_000_000_000_000)
+}
