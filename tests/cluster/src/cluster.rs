@@ -224,10 +224,11 @@ impl Cluster {
         network::node(&self.layout, plan)?;
         network::routes(&self.layout, &self.plans())?;
         node.machine.power_on()?;
-        for program in node::PROGRAMS {
-            node.machine.start(program)?;
-        }
-        Ok(())
+        let [runtime, agents @ ..] = node::PROGRAMS;
+        node.machine.start(runtime)?;
+        // A kubelet without a runtime ends.
+        runtime_answers(&node.machine)?;
+        agents.into_iter().try_for_each(|program| node.machine.start(program))
     }
 
     /// Waits until all nodes are ready.
@@ -311,16 +312,22 @@ impl Drop for Cluster {
     }
 }
 
-/// Imports an archive into one node, when its containerd answers.
-fn import(machine: &Machine, archive: &Path) -> Result<()> {
-    let ctr = |arguments: &[&OsStr]| {
-        output(machine.command("ctr")?.arg("--namespace=k8s.io").args(arguments))
-    };
+/// Waits until a node's containerd answers.
+fn runtime_answers(machine: &Machine) -> Result<()> {
     wait::until("containerd answers", Duration::from_secs(20), || {
-        Ok(ctr(&["version".as_ref()]).is_ok())
+        Ok(ctr(machine, &["version".as_ref()]).is_ok())
     })
-    .with_context(|| machine.log("containerd"))?;
-    ctr(&["images".as_ref(), "import".as_ref(), archive.as_os_str()]).map(drop)
+    .with_context(|| machine.log("containerd"))
+}
+
+/// Imports an archive into one node.
+fn import(machine: &Machine, archive: &Path) -> Result<()> {
+    runtime_answers(machine)?;
+    ctr(machine, &["images".as_ref(), "import".as_ref(), archive.as_os_str()]).map(drop)
+}
+
+fn ctr(machine: &Machine, arguments: &[&OsStr]) -> Result<String> {
+    output(machine.command("ctr")?.arg("--namespace=k8s.io").args(arguments))
 }
 
 /// Does the same for each, at the same time.

@@ -67,7 +67,12 @@ fn ask(cluster: &Cluster, address: &str, port: u16) -> String {
         if run.status.success() {
             return String::from_utf8(run.stdout).unwrap();
         }
-        assert!(Instant::now() < end, "{address}: {}", String::from_utf8_lossy(&run.stderr));
+        if Instant::now() > end {
+            let state = cluster.kubectl(&["get", "pods,endpointslices", "-o", "wide"]).unwrap();
+            let logs = cluster.nodes().into_iter().map(|node| node.machine.log("kubelet"));
+            let logs = logs.collect::<Vec<_>>().join("\n");
+            panic!("{address}: {}\n{state}\n{logs}", String::from_utf8_lossy(&run.stderr));
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
