@@ -8,6 +8,7 @@ mod cluster;
 mod ebpf;
 mod filters;
 mod generate;
+mod images;
 
 /// Tasks of this repository, run as `cargo xtask TASK`.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ enum Task {
     /// Build the programs of ebpf/ that run in the kernel into ebpf/dist/
     Ebpf,
     Cluster(cluster::ClusterArgs),
+    /// Build the images of operator, agent and proxy into one OCI archive
+    Images(images::ImagesArgs),
     /// Install a tool that tests need and print its path
     Tools {
         /// Which one
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Generate(args) => generate::run(&args)?,
         Task::Filters(args) => filters::run(&args)?,
         Task::Ebpf => ebpf::run()?,
+        Task::Images(args) => images::run(&args)?,
         Task::Tools { tool: Tool::WasmTools } => {
             println!("{}", xtask_components::wasm_tools()?.display());
         }

@@ -38,6 +38,17 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).map_or_else(|| here.to_owned(), Path::to_owned)
 }
 
+/// The C library linked in, and no path of this machine: another checkout makes the same bytes.
+fn flags() -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let remapped = [Some((root(), "/penstock")), home.map(|home| (home, "/cargo"))];
+    let remapped = remapped.into_iter().flatten();
+    let remapped =
+        remapped.map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()));
+    format!("-C target-feature=+crt-static -C strip=debuginfo{}", remapped.collect::<String>())
+}
+
 /// Builds a binary that needs nothing of the system it runs on, and returns its path.
 ///
 /// # Errors
@@ -57,7 +68,7 @@ pub fn build(binary: Binary<'_>, profile: Profile) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
+        .env("RUSTFLAGS", flags())
         .current_dir(root())
         .stdout(Stdio::null())
         .status()

@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions of Penstock's own kinds, as YAML.
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use super::Generated;
 
@@ -16,21 +16,38 @@ pub(super) fn definitions() -> Result<Vec<Value>> {
         .collect()
 }
 
-/// One file for each definition, named as the Gateway API names its own.
+/// Two files for each definition, named as the Gateway API names its own: one to apply by hand, and
+/// one in the chart.
 pub(super) fn files(definitions: &[Value]) -> Result<Vec<Generated>> {
-    definitions
-        .iter()
-        .map(|crd| {
-            let part = |pointer: &str| {
-                crd.pointer(pointer).and_then(Value::as_str).context("a definition has names")
-            };
-            let path = format!(
-                "api/resources/crds/{}_{}.yaml",
-                part("/spec/group")?,
-                part("/spec/names/plural")?
-            );
-            let yaml = serde_saphyr::to_string(crd).context("a definition is YAML")?;
-            Ok(Generated { path: path.into(), contents: format!("{HEADER}{yaml}") })
-        })
-        .collect()
+    let mut files = Vec::new();
+    for crd in definitions {
+        let part = |pointer: &str| {
+            crd.pointer(pointer).and_then(Value::as_str).context("a definition has names")
+        };
+        let name = format!("{}_{}.yaml", part("/spec/group")?, part("/spec/names/plural")?);
+        files.push(Generated {
+            path: format!("api/resources/crds/{name}").into(),
+            contents: format!("{HEADER}{}", yaml(crd)?),
+        });
+        files.push(Generated {
+            path: format!("charts/penstock/templates/crds/{name}").into(),
+            contents: template(crd)?,
+        });
+    }
+    Ok(files)
+}
+
+/// A definition as a template of the chart. With an uninstalled release would go what users wrote,
+/// so the definition stays.
+fn template(crd: &Value) -> Result<String> {
+    let mut crd = crd.clone();
+    crd["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let yaml = yaml(&crd)?;
+    ensure!(!yaml.contains("{{"), "a definition that holds a template's braces needs quoting");
+    Ok(format!("{HEADER}{{{{- if .Values.crds.install }}}}\n{yaml}{{{{- end }}}}\n"))
+}
+
+fn yaml(crd: &Value) -> Result<String> {
+    let yaml = serde_saphyr::to_string(crd).context("a definition is YAML")?;
+    Ok(format!("{}\n", yaml.trim_end()))
 }

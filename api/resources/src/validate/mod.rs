@@ -17,6 +17,7 @@ mod structure;
 
 use std::fmt;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::kind::{Kind, ObjectError};
@@ -57,6 +58,18 @@ pub fn validate(value: &Value) -> Vec<Violation> {
         rules::check(schema, &value, &mut findings);
     }
     findings.violations
+}
+
+/// What a schema refuses in a value that is no object of Kubernetes. An object whose schema names
+/// fields takes no others.
+///
+/// # Errors
+/// When the schema has a keyword that structural schemas do not have.
+pub fn against(schema: &Value, value: &Value) -> Result<Vec<Violation>, serde_json::Error> {
+    let node = node::Node::deserialize(schema)?;
+    let mut findings = Findings::default();
+    structure::check(&node, value, &mut findings);
+    Ok(findings.violations)
 }
 
 /// Fills in what an API server would: the defaults of the schema, `metadata.namespace` (`default`,

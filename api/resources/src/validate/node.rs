@@ -25,6 +25,7 @@ pub(super) struct Node {
     pub(super) maximum: Option<f64>,
     pub(super) properties: BTreeMap<String, Node>,
     pub(super) additional_properties: Option<Box<Node>>,
+    pub(super) property_names: Option<Box<Node>>,
     pub(super) required: Vec<String>,
     pub(super) max_properties: Option<usize>,
     pub(super) items: Option<Box<Node>>,

@@ -58,6 +58,9 @@ fn object(
     let closed = whole && !node.preserve && !node.properties.is_empty();
     for (name, field) in fields {
         let at = child(at, name);
+        if let Some(names) = &node.property_names {
+            string(names, name, &at, findings);
+        }
         match node.properties.get(name).or(node.additional_properties.as_deref()) {
             Some(schema) => check_at(schema, field, &at, whole, findings),
             None if closed => findings.refuse(&at, nearest::unknown_field(name, &node.properties)),

@@ -1,0 +1,90 @@
+//! `cargo xtask images`: an OCI archive with the three images of the chart, each one static binary.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use xtask_components::target_dir;
+use xtask_images::{Binary, File, Image, Profile, build, write};
+
+/// What `cargo xtask images` does.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImagesArgs {
+    /// The archive [default: penstock-images.tar in the target folder]
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Where the images are said to come from
+    #[arg(long, default_value = "docker.io/penstock")]
+    repository: String,
+    /// Their tag
+    #[arg(long, default_value = "dev")]
+    tag: String,
+    /// As they are shipped: optimised, some minutes for each
+    #[arg(long)]
+    release: bool,
+    /// These alone, for example penstock-proxy
+    #[arg(value_name = "IMAGE")]
+    only: Vec<String>,
+}
+
+/// An image of the chart. Packages are built one after the other: features of one never end up in
+/// another, so that the proxy has no compiler.
+struct Part {
+    binary: Binary<'static>,
+    /// User and group; the agent is root without root's powers (the chart says which it keeps).
+    user: &'static str,
+}
+
+const PARTS: [Part; 3] = [
+    part("penstock-controller", "penstock-operator", "65532:65532"),
+    part("penstock-agent", "penstock-agent", "0:65532"),
+    part("penstock-proxy", "penstock-proxy", "65532:65532"),
+];
+
+const fn part(package: &'static str, name: &'static str, user: &'static str) -> Part {
+    Part { binary: Binary { package, name, features: &[] }, user }
+}
+
+/// Builds the binaries and writes the archive. The same sources give the same bytes.
+///
+/// # Errors
+/// A binary does not build; the archive cannot be written; an unknown image is asked for.
+pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
+    if let Some(unknown) = args.only.iter().find(|n| PARTS.iter().all(|p| p.binary.name != **n)) {
+        let known = PARTS.map(|part| part.binary.name).join(", ");
+        bail!("there is no image {unknown}; there are {known}");
+    }
+    let profile = if args.release { Profile::Release } else { Profile::Dev };
+    let asked = |part: &&Part| {
+        args.only.is_empty() || args.only.iter().any(|name| name == part.binary.name)
+    };
+    let mut images = Vec::new();
+    for part in PARTS.iter().filter(asked) {
+        let start = Instant::now();
+        let image = image(part, profile, &format!("{}/{}", args.repository, part.binary.name))?;
+        let size = image.files.iter().map(|file| file.content.len()).sum::<usize>();
+        println!(
+            "{:<18} {:>6.1} MiB  built in {:.0} s",
+            part.binary.name,
+            size as f64 / f64::from(1 << 20),
+            start.elapsed().as_secs_f32()
+        );
+        images.push(Image { name: format!("{}:{}", image.name, args.tag), ..image });
+    }
+    let to = args.to.clone().unwrap_or_else(|| target_dir().join("penstock-images.tar"));
+    write(&images, &to).with_context(|| format!("cannot write {}", to.display()))?;
+    println!("wrote {}", to.display());
+    Ok(())
+}
+
+fn image(part: &Part, profile: Profile, name: &str) -> Result<Image> {
+    let path = build(part.binary, profile)?;
+    let content = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Image {
+        name: name.to_owned(),
+        files: vec![File { path: part.binary.name.to_owned(), mode: 0o755, content }],
+        entrypoint: vec![format!("/{}", part.binary.name)],
+        user: part.user.to_owned(),
+        ..Image::default()
+    })
+}

@@ -1,0 +1,288 @@
+//! The Helm chart, rendered by Helm: what it grants, what it refuses, what it says.
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+/// The values that the design guide installs on EKS.
+const GUIDE: [&str; 9] = [
+    "eni.enabled=true",
+    "eni.awsEnablePrefixDelegation=true",
+    "ipam.mode=eni",
+    "routingMode=native",
+    "gatewayAPI.enabled=true",
+    "hubble.enabled=true",
+    "hubble.relay.enabled=true",
+    "hubble.ui.enabled=true",
+    "operator.replicas=2",
+];
+
+/// Helm, built where it is missing.
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let output = Command::new("bash").arg(root().join("tests/cluster/build.sh")).output();
+    let output = output.expect("bash runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = String::from_utf8(output.stdout).expect("UTF-8");
+    Path::new(folder.lines().last().expect("the folder")).join("helm")
+});
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs Helm on the chart, without a cluster and without anything of the home folder.
+fn helm(arguments: &[&str], values: &[&str]) -> Output {
+    let mut command = Command::new(HELM.as_path());
+    command.args(arguments).arg(root().join("charts/penstock"));
+    values.iter().for_each(|value| _ = command.args(["--set", value]));
+    command.env("HOME", env!("CARGO_TARGET_TMPDIR")).env_remove("KUBECONFIG");
+    command.output().expect("helm runs")
+}
+
+fn objects(values: &[&str]) -> Vec<Value> {
+    let output = helm(&["template", "penstock", "--namespace", "penstock-system"], values);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let all: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    all.into_iter().filter(|object| !object.is_null()).collect()
+}
+
+fn object(all: &[Value], kind: &str, name: &str) -> Value {
+    let found = all.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}")).clone()
+}
+
+fn pod(all: &[Value], kind: &str, name: &str) -> Value {
+    object(all, kind, name)["spec"]["template"]["spec"].clone()
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn the_values_of_the_guide_install_unchanged() {
+    let output = helm(&["lint", "--strict"], &GUIDE);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let all = objects(&GUIDE);
+    assert_eq!(object(&all, "Deployment", "penstock-operator")["spec"]["replicas"], 2);
+    let class = object(&all, "GatewayClass", "penstock");
+    assert_eq!(class["spec"]["controllerName"], "penstock.dev/gateway-controller");
+    let none = objects(&["gatewayAPI.enabled=false"]);
+    assert!(none.iter().all(|object| object["kind"] != "GatewayClass"));
+}
+
+#[test]
+fn what_is_not_there_yet_is_said_after_the_installation() {
+    let notes = |values: &[&str]| {
+        let output = helm(&["install", "penstock", "--dry-run=client"], values);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.split_once("NOTES:").expect("notes").1.to_owned()
+    };
+    let guide = notes(&GUIDE);
+    for missing in ["eni.enabled", "ipam.mode=eni", "hubble."] {
+        assert!(guide.contains("NOT IN THIS VERSION") && guide.contains(missing), "{guide}");
+    }
+    assert!(!notes(&[]).contains("NOT IN THIS VERSION"));
+}
+
+#[test]
+fn a_misspelt_key_is_refused_at_every_depth() {
+    for value in ["enii.enabled=true", "operator.replica=2", "hubble.relay.enable=true"] {
+        let output = helm(&["template", "penstock"], &[value]);
+        assert!(!output.status.success(), "{value}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("additional properties"), "{said}");
+    }
+}
+
+#[test]
+fn every_value_has_a_schema_that_is_closed_and_every_schema_a_default() {
+    let read = |file: &str| {
+        let path = root().join("charts/penstock").join(file);
+        std::fs::read_to_string(path).expect("a file of the chart")
+    };
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")).expect("YAML");
+    fn compare(schema: &Value, values: &Value, definitions: &Value, at: &str) {
+        if let Some(name) = schema["$ref"].as_str() {
+            let name = name.trim_start_matches("#/definitions/");
+            return compare(&definitions[name], values, definitions, at);
+        }
+        let Some(properties) = schema["properties"].as_object() else { return };
+        assert_eq!(schema["additionalProperties"], false, "{at} takes any key");
+        let known: BTreeSet<&String> = properties.keys().collect();
+        let there: BTreeSet<&String> = values.as_object().expect(at).keys().collect();
+        // `global` is Helm's own; it hands it to every chart.
+        let missing: Vec<_> =
+            known.symmetric_difference(&there).filter(|k| **k != "global").collect();
+        assert!(missing.is_empty(), "{at}: {missing:?}");
+        for (name, below) in properties {
+            compare(below, &values[name], definitions, &format!("{at}.{name}"));
+        }
+    }
+    compare(&schema, &values, &schema["definitions"], "values");
+}
+
+#[test]
+fn the_proxy_has_no_privilege_at_all() {
+    let pod = pod(&objects(&GUIDE), "DaemonSet", "penstock-proxy");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    for shared in ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"] {
+        assert!(pod[shared].is_null() || pod[shared] == false, "{shared}");
+    }
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    let containers = pod["containers"].as_array().expect("containers");
+    assert_eq!(containers.len(), 1);
+    for container in containers {
+        let wanted = json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        });
+        assert_eq!(container["securityContext"], wanted);
+        for port in container["ports"].as_array().into_iter().flatten() {
+            assert!(port["hostPort"].is_null(), "{port}");
+        }
+    }
+    let host: BTreeSet<_> = pod["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .collect::<Vec<_>>()
+        .iter()
+        .filter_map(|volume| volume["hostPath"]["path"].as_str())
+        .collect();
+    assert!(
+        host.iter().all(|path| {
+            path.starts_with("/run/penstock") || path.starts_with("/var/lib/penstock/proxy")
+        }),
+        "{host:?}"
+    );
+}
+
+#[test]
+fn a_new_proxy_takes_over_before_the_old_one_ends() {
+    let set = object(&objects(&[]), "DaemonSet", "penstock-proxy");
+    let update = &set["spec"]["updateStrategy"]["rollingUpdate"];
+    assert_eq!(*update, json!({"maxSurge": 1, "maxUnavailable": 0}));
+}
+
+#[test]
+fn the_agent_has_the_three_capabilities_that_it_uses() {
+    let pod = pod(&objects(&GUIDE), "DaemonSet", "penstock-agent");
+    assert_eq!(pod["hostNetwork"], true);
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    let security = &pod["containers"][0]["securityContext"];
+    let capabilities = json!({"drop": ["ALL"], "add": ["NET_ADMIN", "BPF", "PERFMON"]});
+    assert_eq!(security["capabilities"], capabilities);
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert!(security["privileged"].is_null());
+    assert!(
+        texts(&json!([pod["tolerations"][0]["operator"]])).contains(&"Exists"),
+        "on every node"
+    );
+}
+
+#[test]
+fn the_operator_runs_as_nobody_in_particular() {
+    let all = objects(&GUIDE);
+    let pod = pod(&all, "Deployment", "penstock-operator");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    let security = &pod["containers"][0]["securityContext"];
+    assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    for name in ["penstock-operator", "penstock-proxy"] {
+        let budget = object(&all, "PodDisruptionBudget", name);
+        assert_eq!(budget["spec"]["maxUnavailable"], 1, "{name}");
+    }
+    for (kind, name) in [
+        ("Deployment", "penstock-operator"),
+        ("DaemonSet", "penstock-agent"),
+        ("DaemonSet", "penstock-proxy"),
+    ] {
+        let class = &self::pod(&all, kind, name)["priorityClassName"];
+        object(&all, "PriorityClass", class.as_str().expect("a class"));
+    }
+}
+
+/// Least privilege: what may be written in the whole cluster is statuses, events and questions.
+#[test]
+fn rights_are_the_least() {
+    let all = objects(&GUIDE);
+    let reading = BTreeSet::from(["get", "list", "watch"]);
+    let mut written = Vec::new();
+    for role in all.iter().filter(|o| o["kind"] == "ClusterRole") {
+        for rule in role["rules"].as_array().expect("rules") {
+            let verbs: BTreeSet<&str> = texts(&rule["verbs"]).into_iter().collect();
+            for word in [&rule["verbs"], &rule["resources"], &rule["apiGroups"]] {
+                assert!(!texts(word).contains(&"*"), "{rule}");
+            }
+            if !verbs.is_subset(&reading) {
+                written.extend(texts(&rule["resources"]).into_iter().map(str::to_owned));
+            }
+        }
+    }
+    let harmless = |resource: &String| {
+        resource.ends_with("/status") || ["events", "tokenreviews"].contains(&resource.as_str())
+    };
+    let more: Vec<_> = written.iter().filter(|resource| !harmless(resource)).collect();
+    assert!(more.is_empty(), "{more:?}");
+    // Nobody but the operator may ask the API server for anything.
+    for binding in
+        all.iter().filter(|o| o["kind"].as_str().is_some_and(|kind| kind.ends_with("RoleBinding")))
+    {
+        for subject in binding["subjects"].as_array().expect("subjects") {
+            assert_eq!(subject["name"], "penstock-operator", "{binding}");
+        }
+    }
+    for role in all.iter().filter(|o| o["kind"] == "Role") {
+        for rule in role["rules"].as_array().expect("rules") {
+            assert!(!texts(&rule["resources"]).contains(&"pods/exec"), "{rule}");
+            assert!(!texts(&rule["verbs"]).contains(&"*"), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn nodes_prove_who_they_are_by_a_token_for_the_stream_alone() {
+    let all = objects(&GUIDE);
+    for name in ["penstock-agent", "penstock-proxy"] {
+        let pod = pod(&all, "DaemonSet", name);
+        let volumes = pod["volumes"].as_array().expect("volumes");
+        let tokens: Vec<_> = volumes
+            .iter()
+            .flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten())
+            .filter_map(|source| source["serviceAccountToken"]["audience"].as_str())
+            .collect();
+        assert_eq!(tokens, ["penstock-stream"], "{name}");
+        let trust = volumes.iter().find(|volume| volume["configMap"]["name"] == "penstock-trust");
+        assert_eq!(trust.expect("the trust")["configMap"]["optional"], true, "{name}");
+    }
+    let stream = object(&all, "Service", "penstock-stream");
+    assert!(stream["spec"]["selector"].is_null(), "the leader alone is behind it");
+}
+
+#[test]
+fn definitions_come_with_the_chart_and_stay_when_it_goes() {
+    let all = objects(&[]);
+    let definitions: Vec<_> =
+        all.iter().filter(|o| o["kind"] == "CustomResourceDefinition").collect();
+    let kinds: BTreeSet<_> =
+        definitions.iter().filter_map(|o| o["spec"]["names"]["kind"].as_str()).collect();
+    let ours = penstock_resources::definitions();
+    assert_eq!(kinds, ours.iter().map(|crd| crd.spec.names.kind.as_str()).collect());
+    for definition in definitions {
+        let policy = &definition["metadata"]["annotations"]["helm.sh/resource-policy"];
+        assert_eq!(policy, "keep");
+    }
+    let without = objects(&["crds.install=false"]);
+    assert!(without.iter().all(|object| object["kind"] != "CustomResourceDefinition"));
+}
