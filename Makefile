@@ -7,11 +7,11 @@ say = @printf '\n\033[1m== %s\033[0m\n'
 penstock = $(CARGO_TARGET_DIR)/debug/penstock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults mutants filters build
+.PHONY: help demo test bench faults mutants filters build cluster cluster-down conformance
 
 help: ## Show the targets
 	@echo 'Targets:'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'The first run of a target builds everything it needs: some minutes on two cores.'
 
@@ -36,6 +36,7 @@ test: checkout ## Install what the tests need and run all of them
 	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
+	@xtask/setup/cluster.sh
 	$(say) '2/7 filters and the programs for the kernel, from source'
 	@cargo xtask filters
 	@cargo xtask ebpf
@@ -62,3 +63,14 @@ faults: ## Plant faults, one after the other (FAULTS= narrows): the tests must c
 mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway or routing narrows)
 	$(say) 'mutants: the tests must notice each; those that they do not are named at the end'
 	@tests/faults/mutants.py $(MUTANTS)
+
+cluster: checkout ## A Kubernetes cluster in network namespaces (NODES=2); as root
+	$(say) 'a cluster: etcd, Kubernetes and containerd, each node a network namespace of its own'
+	@cargo xtask cluster up --nodes $(or $(NODES),2)
+
+cluster-down: checkout ## Take the cluster away, or what is left of it
+	@cargo xtask cluster down
+
+conformance: checkout ## The official Gateway API suite against the cluster (PROFILES=, RUN=)
+	$(say) 'the official conformance suite, run where clients of the cluster are'
+	@cargo xtask conformance $(if $(PROFILES),--profiles $(PROFILES)) $(if $(RUN),--run '$(RUN)')

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs that the test cluster is made of (go/go.mod, dns/go.mod) from their modules,
-# statically, into the cache; prints the folder on stdout. Idempotent: what go.mod, go.sum and this script say is built
-# once. From nothing this is about a quarter of an hour on two cores, without root.
+# statically, into the cache; prints the folder on stdout. Idempotent: what the modules and this script
+# say is built once. From nothing this is about a quarter of an hour on two cores, without root.
 set -euo pipefail
 cd "$(dirname "$0")/go"
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod cluster;
+mod conformance;
 mod ebpf;
 mod filters;
 mod generate;
@@ -27,6 +28,7 @@ enum Task {
     /// Build the programs of ebpf/ that run in the kernel into ebpf/dist/
     Ebpf,
     Cluster(cluster::ClusterArgs),
+    Conformance(conformance::ConformanceArgs),
     /// Build the images of operator, agent and proxy into one OCI archive
     Images(images::ImagesArgs),
     /// Install a tool that tests need and print its path
@@ -45,6 +47,7 @@ enum Tool {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
         Task::Cluster(args) => return cluster::run(&args),
+        Task::Conformance(args) => return conformance::run(&args),
         Task::Generate(args) => generate::run(&args)?,
         Task::Filters(args) => filters::run(&args)?,
         Task::Ebpf => ebpf::run()?,

@@ -148,6 +148,11 @@ impl Cluster {
         self.layout.dir()
     }
 
+    /// The folder of the programs that it is made of, `kubectl`, `helm` and `coredns` among them.
+    pub fn bin(&self) -> &Path {
+        &self.state.bin
+    }
+
     /// The administrator's kubeconfig, for programs in the client's namespace or on a node.
     pub fn kubeconfig(&self) -> PathBuf {
         self.layout.kubeconfig()
@@ -258,7 +263,7 @@ impl Cluster {
     fn make(&self) -> Result<()> {
         let (layout, bin, plans) = (&self.layout, &self.state.bin, self.plans());
         let images = layout.dir().join("images.tar");
-        programs::test_pod(&images)?;
+        programs::images(bin, &images)?;
         pki::make(layout, &plans)?;
         network::base(layout)?;
         let control = self.control();
@@ -298,7 +303,11 @@ impl Cluster {
         wait::until("pods may be created", Duration::from_secs(30), || {
             Ok(self.kubectl(&["get", "serviceaccount", "default"]).is_ok())
         })
-        .with_context(|| control.log("kube-controller-manager"))
+        .with_context(|| control.log("kube-controller-manager"))?;
+        // It comes up beside whatever is done next.
+        let dns = layout.dir().join("dns.yaml");
+        fs::write(&dns, include_str!("dns.yaml"))?;
+        self.kubectl(&["apply".as_ref(), "-f".as_ref(), dns.as_os_str()]).map(drop)
     }
 }
 

@@ -1,12 +1,15 @@
-//! What a cluster is made of: programs, and the image of the pods that hold namespaces.
+//! What a cluster is made of: programs, and the images that every node has.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use xtask_images::{Binary, File, Image, Profile};
+use xtask_images::{Binary, Image, Profile};
 
 use crate::node::SANDBOX_IMAGE;
+
+/// The image of cluster DNS, as `dns.yaml` names it.
+const DNS_IMAGE: &str = "docker.io/penstock/test-coredns:dev";
 
 /// The folder of the built programs, brought where it is missing.
 ///
@@ -22,19 +25,16 @@ pub(crate) fn bin() -> Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// The image of the test pods as an archive: see `pod/`.
+/// The images that every node has, as an archive: what the tests' own pods run (see `pod/`), which also
+/// holds the namespaces of every pod, and DNS.
 ///
 /// # Errors
-/// It does not build, or cannot be written.
-pub(crate) fn test_pod(archive: &Path) -> Result<()> {
+/// One does not build, or the archive cannot be written.
+pub(crate) fn images(bin: &Path, archive: &Path) -> Result<()> {
     let binary = Binary { package: "penstock-test-pod", name: "penstock-test-pod", features: &[] };
-    let content = std::fs::read(xtask_images::build(binary, Profile::Dev)?)?;
-    let image = Image {
-        name: SANDBOX_IMAGE.to_owned(),
-        files: vec![File { path: "test-pod".to_owned(), mode: 0o755, content }],
-        entrypoint: vec!["/test-pod".to_owned()],
-        cmd: vec!["pause".to_owned()],
-        ..Image::default()
-    };
-    xtask_images::write(&[image], archive)
+    let mut pod =
+        Image::of(SANDBOX_IMAGE, &xtask_images::build(binary, Profile::Dev)?, "test-pod")?;
+    pod.cmd = vec!["pause".to_owned()];
+    let dns = Image::of(DNS_IMAGE, &bin.join("coredns"), "coredns")?;
+    xtask_images::write(&[pod, dns], archive)
 }

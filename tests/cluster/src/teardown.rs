@@ -76,10 +76,28 @@ pub(crate) fn remove(layout: &Layout) -> Result<()> {
     }
     if found.folder {
         ensure!(found.mounts.is_empty(), "mounted below the cluster's folder: {:?}", found.mounts);
-        fs::remove_dir_all(layout.dir())
+        remove_folder(layout)
             .with_context(|| format!("cannot remove {}", layout.dir().display()))?;
     }
     Ok(())
+}
+
+/// Removes the folder of a cluster, and no other: what says that it is one goes last.
+fn remove_folder(layout: &Layout) -> Result<()> {
+    let state = layout.state();
+    let entries = fs::read_dir(layout.dir())?.collect::<std::io::Result<Vec<_>>>()?;
+    ensure!(entries.is_empty() || state.exists(), "this is no folder of a cluster");
+    for entry in entries.iter().filter(|entry| entry.path() != state) {
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    if state.exists() {
+        fs::remove_file(state)?;
+    }
+    Ok(fs::remove_dir(layout.dir())?)
 }
 
 fn namespaces(prefix: &str) -> Vec<String> {

@@ -105,6 +105,10 @@ fn pods_of_two_nodes_and_the_client_reach_each_other_and_down_leaves_nothing() {
         let client = if address.contains(':') { client6.to_string() } else { client4.to_string() };
         assert_eq!(ask(&cluster, address, 8080), format!("{} {client}\n", two[0]));
     }
+    // By the name of a Service.
+    cluster.kubectl(&["rollout", "status", "deployment/coredns", "-n", "kube-system"]).unwrap();
+    let get = ["exec", &one[0], "--", "/test-pod", "get", "echo.default.svc.cluster.local:80"];
+    assert!(cluster.kubectl(&get).unwrap().starts_with("echo-"));
     for node in cluster.nodes() {
         // From the client to a node port, by each uplink and family.
         for address in [node.uplink.0.to_string(), node.uplink.1.to_string()] {
@@ -174,4 +178,14 @@ fn what_a_killed_up_has_begun_is_taken_away() {
         Cluster::down(&dir).unwrap();
         assert_eq!(Cluster::remains(&dir).unwrap(), Remains::default());
     }
+}
+
+#[test]
+fn a_folder_that_is_no_cluster_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("precious");
+    fs::write(&file, "mine").unwrap();
+    assert!(Cluster::down(dir.path()).is_err());
+    assert!(Cluster::up(&Options { nodes: 1, dir: dir.path().to_owned() }).is_err());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 }

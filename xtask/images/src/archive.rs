@@ -27,6 +27,23 @@ pub struct Image {
     pub env: Vec<String>,
 }
 
+impl Image {
+    /// An image of one static binary, which lies in its root under the name that is given.
+    ///
+    /// # Errors
+    /// The binary cannot be read.
+    pub fn of(image: &str, binary: &Path, name: &str) -> Result<Self> {
+        let content = std::fs::read(binary);
+        let content = content.with_context(|| format!("cannot read {}", binary.display()))?;
+        Ok(Self {
+            name: image.to_owned(),
+            files: vec![File { path: name.to_owned(), mode: 0o755, content }],
+            entrypoint: vec![format!("/{name}")],
+            ..Self::default()
+        })
+    }
+}
+
 /// A file of an image.
 #[derive(Debug, Clone)]
 pub struct File {

@@ -1,9 +1,9 @@
 //! What the pods of tests run, in one static binary: `pause` (holds a pod's namespaces), `serve PORT`
 //! (answers each connection with the name of the pod and the address of who asks) and
-//! `get ADDRESS:PORT` (prints such an answer).
+//! `get HOST:PORT` (prints such an answer).
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         ["pause"] => pause(),
         ["serve", port] => serve(port),
         ["get", address] => get(address),
-        _ => Err(io::Error::other("usage: pause | serve PORT | get ADDRESS:PORT")),
+        _ => Err(io::Error::other("usage: pause | serve PORT | get HOST:PORT")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,7 +56,8 @@ fn answer(mut stream: TcpStream, peer: SocketAddr, name: &str) -> io::Result<()>
 }
 
 fn get(address: &str) -> io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let mut addresses = address.to_socket_addrs()?;
+    let address = addresses.next().ok_or_else(|| io::Error::other("a name without address"))?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET / HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n")?;
