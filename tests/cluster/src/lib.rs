@@ -1,7 +1,7 @@
 //! A real Kubernetes cluster on one machine, for tests: etcd, API server, controller manager and
 //! scheduler in one network namespace, each node (containerd, kubelet, kube-proxy) in another, and a
-//! client outside of the cluster. What it is made of is built from source by `build.sh`; what is where
-//! stands in [`layout`](crate::Node).
+//! client outside of the cluster. What it is made of is built from source by `build.sh`; which
+//! address is where is drawn in `layout.rs`.
 //!
 //! It needs root: it makes network, mount and PID namespaces, control groups and file systems. The
 //! machine that runs it gets no address, no route, no interface and no changed kernel setting.

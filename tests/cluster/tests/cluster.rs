@@ -108,7 +108,11 @@ fn pods_of_two_nodes_and_the_client_reach_each_other_and_down_leaves_nothing() {
     // By the name of a Service.
     cluster.kubectl(&["rollout", "status", "deployment/coredns", "-n", "kube-system"]).unwrap();
     let get = ["exec", &one[0], "--", "/test-pod", "get", "echo.default.svc.cluster.local:80"];
-    assert!(cluster.kubectl(&get).unwrap().starts_with("echo-"));
+    let end = Instant::now() + Duration::from_secs(30);
+    while !cluster.kubectl(&get).is_ok_and(|said| said.starts_with("echo-")) {
+        assert!(Instant::now() < end, "{:?}", cluster.kubectl(&get));
+        std::thread::sleep(Duration::from_millis(200));
+    }
     for node in cluster.nodes() {
         // From the client to a node port, by each uplink and family.
         for address in [node.uplink.0.to_string(), node.uplink.1.to_string()] {
