@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,10 +95,16 @@ impl Cluster {
         );
         let layout = Layout::new(&dir);
         let bin = programs::bin()?;
+        // Whoever makes a cluster holds this lock, and a process that is killed holds none.
+        let free = fs::File::open(layout.state()).map_or(true, |state| state.try_lock().is_ok());
+        ensure!(free, "somebody else is making a cluster in {}", dir.display());
         teardown::remove(&layout)?;
         fs::create_dir_all(&dir)?;
         let state = State { nodes: options.nodes, bin };
-        fs::write(layout.state(), serde_json::to_vec_pretty(&state)?)?;
+        let mut file = fs::File::create_new(layout.state())
+            .with_context(|| format!("somebody else makes a cluster in {}", dir.display()))?;
+        file.try_lock().context("cannot lock the cluster's folder")?;
+        file.write_all(&serde_json::to_vec_pretty(&state)?)?;
         // From here on whatever fails takes everything away.
         let cluster = Self { layout, state, keep: false };
         cluster.make()?;

@@ -175,6 +175,8 @@ fn what_a_killed_up_has_begun_is_taken_away() {
             assert_eq!(victim.try_wait().unwrap(), None, "up ended by itself");
             std::thread::sleep(Duration::from_millis(10));
         }
+        let second = Cluster::up(&Options { nodes: 1, dir: dir.clone() });
+        assert!(second.is_err(), "one at a time");
         victim.kill().unwrap();
         victim.wait().unwrap();
         let left = Cluster::remains(&dir).unwrap();
