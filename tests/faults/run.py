@@ -15,6 +15,7 @@ import argparse
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -72,19 +73,35 @@ def _caught(fault: dict, cache: pathlib.Path) -> bool:
     path.write_text(sound.replace(fault["old"], fault["new"]))
     began = time.monotonic()
     try:
-        done = subprocess.run(fault["test"], shell=True, cwd=cache / "tree", text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS,
-                              env=os.environ | {"CARGO_TARGET_DIR": str(cache / "target")})
+        code, said = _run(fault["test"], cache)
     finally:
         path.write_text(sound)
-    failed = re.findall(r"^test (\S+) \.\.\. FAILED$", done.stdout, re.MULTILINE)
-    ran = sum(map(int, re.findall(r"^running (\d+) tests?$", done.stdout, re.MULTILINE)))
-    if not failed and (done.returncode != 0 or ran == 0):
-        raise SystemExit(f"{fault['name']}: no test ran to its end\n{done.stdout[-3000:]}")
-    said = f"caught by {', '.join(failed)}" if failed else "NOT CAUGHT"
-    print(f"  {fault['name']}: {said} ({time.monotonic() - began:.0f} s)", file=sys.stderr,
+    failed = re.findall(r"^test (\S+) \.\.\. FAILED$", said, re.MULTILINE)
+    ran = sum(map(int, re.findall(r"^running (\d+) tests?$", said, re.MULTILINE)))
+    if not failed and (code != 0 or ran == 0):
+        raise SystemExit(f"{fault['name']}: no test ran to its end\n{said[-3000:]}")
+    outcome = f"caught by {', '.join(failed)}" if failed else "NOT CAUGHT"
+    print(f"  {fault['name']}: {outcome} ({time.monotonic() - began:.0f} s)", file=sys.stderr,
           flush=True)
     return bool(failed)
+
+
+def _run(test: str, cache: pathlib.Path) -> tuple[int, str]:
+    """Exit code and output of a test. One that does not end in time is killed with all that it
+    started: a cargo that is left behind would hold the target folder of the next."""
+    child = subprocess.Popen(test, shell=True, cwd=cache / "tree", text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             start_new_session=True,
+                             env=os.environ | {"CARGO_TARGET_DIR": str(cache / "target")})
+    try:
+        said, _ = child.communicate(timeout=SECONDS)
+    except BaseException as error:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise SystemExit(f"`{test}` took more than {SECONDS} s") from None
+        raise
+    return child.returncode, said
 
 
 if __name__ == "__main__":
