@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Prints the status that each object would have in a cluster. The exit code is 0 when
     /// everything is accepted and resolved, 1 when something is not, 2 when nothing can be read.
     #[command(
-        after_help = "Examples:\n  penstock check -f examples/quickstart\n  penstock check -f routes/ -o json | jq '.problems'"
+        after_help = "Examples:\n  penstock check -f examples/quickstart\n  penstock check -f routes/ -o json | jq '.problems'\n  penstock check --values values.yaml"
     )]
     Check(CheckArgs),
     /// Run a folder with its sample requests and show what each filter did
@@ -107,8 +107,12 @@ pub(crate) struct RunArgs {
 /// `penstock check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    #[command(flatten)]
-    pub(crate) files: FileArgs,
+    /// Files or folders with objects; folders are read with the folders below them
+    #[arg(short = 'f', long = "file", value_name = "PATH", required_unless_present = "values", num_args = 1..)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Files with values of the Helm chart: keys that it does not know are named with the nearest
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) values: Vec<PathBuf>,
     /// Judge as a cluster would: no module files, no Services of type ExternalName
     #[arg(long)]
     pub(crate) cluster: bool,

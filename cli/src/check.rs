@@ -15,6 +15,8 @@ use std::{fmt::Write as _, io::Write as _, process::ExitCode};
 
 /// What was found out about the objects of some files.
 struct Report {
+    /// Files with values of the chart.
+    values: usize,
     objects: usize,
     verdicts: Vec<Verdict>,
     diagnostics: Vec<Diagnostic>,
@@ -37,8 +39,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn examine(args: &CheckArgs) -> anyhow::Result<Report> {
-    let snapshot = loader::read(&args.files.paths);
-    if snapshot.files.is_empty() {
+    let values = loader::read(&args.values);
+    let mut diagnostics = loader::check_values(&values)?;
+    let values = values.files.len();
+    let snapshot = loader::read(&args.paths);
+    if snapshot.files.is_empty() && !args.paths.is_empty() {
         let found: Vec<String> = snapshot.diagnostics.iter().map(ToString::to_string).collect();
         anyhow::bail!(
             "nothing to check: no file ends in .yaml, .yml or .json\n{}",
@@ -54,9 +59,9 @@ fn examine(args: &CheckArgs) -> anyhow::Result<Report> {
     let planned = controller.plan(crate::now());
     controller.judge(planned.statuses());
     let verdicts: Vec<Verdict> = controller.verdicts().cloned().collect();
-    let mut diagnostics = loaded.diagnostics;
+    diagnostics.extend(loaded.diagnostics);
     diagnostics.extend(verdicts.iter().flat_map(|v| controller.diagnostics(&v.id)));
-    Ok(Report { objects: controller.len(), verdicts, diagnostics })
+    Ok(Report { values, objects: controller.len(), verdicts, diagnostics })
 }
 
 impl Report {
@@ -79,15 +84,25 @@ impl Report {
         let refused = self.verdicts.iter().filter(|v| !v.problems.is_empty()).count();
         let errors = self.diagnostics.iter().filter(|d| d.is_error()).count();
         let _ = match self.is_good() {
-            true => writeln!(text, "\n{} read, all accepted", count(self.objects, "object")),
+            true => writeln!(text, "\n{} read, all accepted", self.what()),
             false => writeln!(
                 text,
                 "\n{} read, {refused} refused, {} in files",
-                count(self.objects, "object"),
+                self.what(),
                 count(errors, "error")
             ),
         };
         text
+    }
+
+    /// What was read.
+    fn what(&self) -> String {
+        let values = format!("{} with values", count(self.values, "file"));
+        match (self.objects, self.values) {
+            (objects, 0) => count(objects, "object"),
+            (0, _) => values,
+            (objects, _) => format!("{} and {values}", count(objects, "object")),
+        }
     }
 
     fn json(&self) -> Value {

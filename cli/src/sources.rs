@@ -2,20 +2,35 @@
 
 use crate::control::Controller;
 use k8s_openapi::api::core::v1::ConfigMap;
-use penstock_gateway::Mode;
+use penstock_gateway::{FilterFacts, FilterReason, Mode};
 use penstock_modules::{Modules, Sources, read_file};
 use penstock_resources::{Kind, ObjectId, WasmFilter, wasm_filter::ModuleSource};
 use std::{io, path::PathBuf};
 
-/// Has every filter's module looked at. Says whether anything is known now that was not before.
-/// Blocks while modules are compiled.
-pub(crate) fn resolve(controller: &mut Controller, modules: &mut Modules) -> bool {
-    let mut changed = false;
+/// What was found out about modules that was not known before.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Whether it is anything.
+    pub(crate) changed: bool,
+    /// Why filters cannot be served that were not refused for it before.
+    pub(crate) refused: Vec<FilterReason>,
+}
+
+/// Has every filter's module looked at. Blocks while modules are compiled.
+pub(crate) fn resolve(controller: &mut Controller, modules: &mut Modules) -> Found {
+    let mut found = Found::default();
     for filter in controller.filters() {
         let resolution = modules.resolve(&filter, &Beside { controller });
-        changed |= controller.set_facts(&id_of(&filter), resolution);
+        let refused = match resolution.facts {
+            FilterFacts::Failed { reason, .. } => Some(reason),
+            FilterFacts::Ready { .. } => None,
+        };
+        if controller.set_facts(&id_of(&filter), resolution) {
+            found.changed = true;
+            found.refused.extend(refused);
+        }
     }
-    changed
+    found
 }
 
 /// The module files of all filters, there or not.

@@ -1,7 +1,8 @@
 //! `cargo xtask generate`: files that follow from the types and from the Gateway API's release.
 //!
-//! Two sources: the Rust types of `penstock-resources` (CRDs, field reference) and the release of
-//! the Gateway API, fetched as a Go module, whose checksum the Go toolchain verifies (schemas).
+//! Three sources: the Rust types of `penstock-resources` (CRDs, field reference), the chart's values
+//! (their reference), and the release of the Gateway API, fetched as a Go module, whose checksum the Go
+//! toolchain verifies (schemas).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 mod crds;
 mod reference;
 mod schemas;
+mod values;
 
 /// What `cargo xtask generate` does.
 #[derive(Debug, clap::Args)]
@@ -54,11 +56,12 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     Ok(())
 }
 
-/// The files that follow from the Rust types alone.
+/// The files that follow from the Rust types and the chart.
 fn offline() -> Result<Vec<Generated>> {
     let definitions = crds::definitions()?;
     let mut files = crds::files(&definitions)?;
     files.extend(reference::files(&definitions)?);
+    files.push(values::file()?);
     Ok(files)
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use xtask_components::target_dir;
-use xtask_images::{Binary, File, Image, Profile, build, write};
+use xtask_images::{Binary, Image, Profile, build, write};
 
 /// What `cargo xtask images` does.
 #[derive(Debug, clap::Args)]
@@ -79,12 +79,38 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
 
 fn image(part: &Part, profile: Profile, name: &str) -> Result<Image> {
     let path = build(part.binary, profile)?;
-    let content = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Image {
-        name: name.to_owned(),
-        files: vec![File { path: part.binary.name.to_owned(), mode: 0o755, content }],
-        entrypoint: vec![format!("/{}", part.binary.name)],
-        user: part.user.to_owned(),
-        ..Image::default()
-    })
+    Ok(Image { user: part.user.to_owned(), ..Image::of(name, &path, part.binary.name)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_containerfile_makes_the_same_images() {
+        let file = std::fs::read_to_string(xtask_images::root().join("Containerfile"));
+        let file = file.expect("a Containerfile");
+        for Part { binary: Binary { package, name, .. }, user } in &PARTS {
+            assert!(file.contains(&format!("--package {package} --bin {name} ")), "{name}");
+            let stage = format!(
+                "FROM scratch AS {name}\nCOPY --from=build /out/{name} /{name}\nUSER {user}\n\
+                 ENTRYPOINT [\"/{name}\"]\n"
+            );
+            assert!(file.contains(&stage), "{name}");
+        }
+        assert_eq!(file.matches("FROM scratch").count(), PARTS.len());
+    }
+
+    #[test]
+    fn an_image_that_there_is_not_is_refused_with_those_that_there_are() {
+        let args = ImagesArgs {
+            to: None,
+            repository: "docker.io/penstock".into(),
+            tag: "dev".into(),
+            release: false,
+            only: vec!["penstock-prox".into()],
+        };
+        let error = run(&args).expect_err("no such image").to_string();
+        assert!(error.contains("penstock-operator, penstock-agent, penstock-proxy"), "{error}");
+    }
 }

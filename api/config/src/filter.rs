@@ -1,5 +1,8 @@
 //! Policies.
 
+/// How much of a digest people are shown: the algorithm and the first digits, as with commits.
+const DIGEST_SHOWN: usize = "sha256:".len() + 12;
+
 /// One configured policy (`WasmFilter`). Key: `namespace/name`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Filter {
@@ -81,9 +84,99 @@ pub enum OpaqueValues {
     Lossy = 1,
 }
 
+/// An earlier generation cannot serve on while a later one is refused: grants that it has were
+/// withdrawn. The filter's author is at fault or wants it so; a retry does not help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{generation} does not serve on: spec.grants no longer lists {grants}, which it has")]
+pub struct Withdrawn {
+    generation: String,
+    grants: String,
+}
+
+/// A digest as people are shown it: enough to tell modules apart.
+pub fn short_digest(digest: &str) -> &str {
+    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
+}
+
+impl Filter {
+    /// This generation as it serves on while a later one of the same filter is refused: as it was,
+    /// but for what the host alone obeys, which no module can refuse.
+    ///
+    /// # Errors
+    /// [`Withdrawn`] where it has a grant that is not among `granted`: what is withdrawn is withdrawn
+    /// at once.
+    pub fn serving_on(
+        &self,
+        granted: &[impl AsRef<str>],
+        on_failure: OnFailure,
+        opaque_values: OpaqueValues,
+    ) -> Result<Filter, Withdrawn> {
+        let withdrawn = |grant: &&str| !granted.iter().any(|granted| granted.as_ref() == *grant);
+        let withdrawn: Vec<_> = self.grants.iter().map(String::as_str).filter(withdrawn).collect();
+        if !withdrawn.is_empty() {
+            let (generation, grants) = (self.generation_label(), withdrawn.join(", "));
+            return Err(Withdrawn { generation, grants });
+        }
+        Ok(Filter {
+            on_failure: on_failure as i32,
+            opaque_values: opaque_values as i32,
+            ..self.clone()
+        })
+    }
+
+    /// Names this generation for people: its number, and the first digits of its module's digest.
+    pub fn generation_label(&self) -> String {
+        format!("generation {} (module {})", self.generation, short_digest(&self.module))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn serving() -> Filter {
+        Filter {
+            module: format!("sha256:0123456789abcdef{}", "0".repeat(48)),
+            generation: 4,
+            grants: vec!["clock".into(), "log".into()],
+            deadline_us: 7,
+            on_failure: OnFailure::Open as i32,
+            opaque_values: OpaqueValues::Lossy as i32,
+            ..Filter::default()
+        }
+    }
+
+    #[test]
+    fn a_generation_serves_on_as_it_was_but_for_what_the_host_obeys() {
+        let granted = ["clock", "log", "random"];
+        let on = serving().serving_on(&granted, OnFailure::Closed, OpaqueValues::Reject);
+        let expected = Filter { on_failure: 0, opaque_values: 0, ..serving() };
+        assert_eq!(on, Ok(expected));
+        let on = serving().serving_on(&granted, OnFailure::Open, OpaqueValues::Lossy);
+        assert_eq!(on, Ok(serving()));
+    }
+
+    #[test]
+    fn a_generation_with_a_withdrawn_grant_does_not_serve_on() {
+        let serving = serving();
+        let on = |granted: &[&str]| {
+            let on = serving.serving_on(granted, OnFailure::Open, OpaqueValues::Lossy);
+            on.expect_err("withdrawn").to_string()
+        };
+        assert_eq!(
+            on(&["log"]),
+            "generation 4 (module sha256:0123456789ab) does not serve on: spec.grants no longer \
+             lists clock, which it has"
+        );
+        assert!(on(&[]).contains(" clock, log,"));
+    }
+
+    #[test]
+    fn a_generation_is_named_by_number_and_module() {
+        assert_eq!(serving().generation_label(), "generation 4 (module sha256:0123456789ab)");
+        let short = Filter { module: "sha256:1".into(), ..serving() };
+        assert_eq!(short.generation_label(), "generation 4 (module sha256:1)");
+    }
 
     /// A module's kind is told from the interfaces that it exports.
     #[test]

@@ -21,7 +21,7 @@ mod rule;
 mod state;
 
 pub use backend::{Backend, BackendProtocol, Endpoint, Endpoints};
-pub use filter::{Filter, OnFailure, OpaqueValues, PolicyKind};
+pub use filter::{Filter, OnFailure, OpaqueValues, PolicyKind, Withdrawn, short_digest};
 pub use frontend::{Frontend, TARGET_PORTS};
 pub use key::{Key, Kind};
 pub use listener::{

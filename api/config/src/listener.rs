@@ -101,6 +101,14 @@ pub struct Listener {
     pub target_port: u32,
 }
 
+impl Listener {
+    /// The port at which a proxy takes connections of this listener: one that no other Gateway
+    /// shares, where there are several.
+    pub fn serving_port(&self) -> u32 {
+        if self.target_port == 0 { self.port } else { self.target_port }
+    }
+}
+
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]

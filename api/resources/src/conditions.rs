@@ -113,6 +113,8 @@ pub mod reasons {
     pub const MODULE_NOT_FOUND: &str = "ModuleNotFound";
     /// Ours: the module is no component.
     pub const MODULE_INVALID: &str = "ModuleInvalid";
+    /// Ours: this generation is refused, and the last good one serves on.
+    pub const LAST_GOOD_SERVES: &str = "LastGoodServes";
     /// Ours: the module exports no policy, or imports what no policy may.
     pub const WRONG_WORLD: &str = "WrongWorld";
     /// Ours: the module is larger than allowed.

@@ -56,7 +56,11 @@ pub(crate) fn confirmation_of<'a>(
         }
         // A node that names what is not there says nothing about what is.
         for one in view.refused.iter().filter(|one| state.get(&one.key).is_some()) {
-            refused.entry(&one.key).or_insert(one);
+            let known = refused.entry(&one.key).or_insert(one);
+            // It serves on where it does so everywhere.
+            if known.kept && !one.kept {
+                *known = one;
+            }
         }
     }
     found.acknowledged &= found.members > 0;

@@ -20,6 +20,8 @@ pub struct Refused {
     pub reason: String,
     /// Why, in words for a person.
     pub message: String,
+    /// Whether what it had before of this resource serves on, so that whoever uses it is served.
+    pub kept: bool,
 }
 
 impl Refused {
@@ -31,7 +33,13 @@ impl Refused {
             && reason.starts_with(|c: char| c.is_ascii_uppercase())
             && reason.chars().all(|c| c.is_ascii_alphanumeric());
         message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        Self { key, reason: if named { reason } else { UNNAMED.into() }, message }
+        Self { key, reason: if named { reason } else { UNNAMED.into() }, message, kept: false }
+    }
+
+    /// The same, of a resource whose last good generation serves on.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { kept: true, ..self }
     }
 }
 

@@ -127,6 +127,9 @@ pub struct Refusal {
     /// See [`Refused::message`].
     #[prost(string, tag = "3")]
     pub message: String,
+    /// See [`Refused::kept`].
+    #[prost(bool, tag = "4")]
+    pub kept: bool,
 }
 
 /// The node lives.
@@ -270,13 +273,17 @@ impl From<&Refused> for Refusal {
             key: Some(refused.key.clone()),
             reason: refused.reason.clone(),
             message: refused.message.clone(),
+            kept: refused.kept,
         }
     }
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Refused::new(refusal.key.unwrap_or_default(), refusal.reason, refusal.message)
+        let kept = refusal.kept;
+        let refused =
+            Refused::new(refusal.key.unwrap_or_default(), refusal.reason, refusal.message);
+        Refused { kept, ..refused }
     }
 }
 

@@ -132,6 +132,7 @@ impl Controller {
     /// Takes in what the proxy answered. What it refused is tried again with the next plan. Returns
     /// what changed for people.
     pub(crate) fn confirm(&mut self, planned: Planned, confirmation: Confirmation) -> Vec<Change> {
+        self.index.confirm(&planned.state, &confirmation);
         if confirmation.acknowledged {
             self.served = planned.state;
         }

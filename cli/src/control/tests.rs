@@ -41,7 +41,7 @@ fn objects(text: &str) -> Vec<Located> {
 }
 
 fn acknowledged() -> Confirmation {
-    Confirmation { refused: Vec::new(), acknowledged: true }
+    Confirmation { acknowledged: true, ..Confirmation::default() }
 }
 
 fn apply(controller: &mut Controller, text: &str) -> (Delta, Vec<String>) {
@@ -100,7 +100,7 @@ fn what_the_proxy_refuses_is_told_and_tried_again() {
     let key = Key::new(Kind::Listener, "default/web/http");
     assert!(planned.delta.upserts.iter().any(|r| r.key == key));
     let refused = (key.clone(), "PortUnavailable".to_owned(), "port 80 is taken".to_owned());
-    let confirmation = Confirmation { refused: vec![refused], acknowledged: true };
+    let confirmation = Confirmation { refused: vec![refused], ..acknowledged() };
     let told: Vec<String> = controller.confirm(planned, confirmation).iter().map(show).collect();
     assert!(told.iter().any(|t| t.contains("refused   Gateway default/web")), "{told:?}");
     assert!(told.iter().any(|t| t.contains("listener http") && t.contains("port 80 is taken")));

@@ -1,10 +1,10 @@
 //! What a status says, object by object.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use penstock_config::short_digest;
 use penstock_gateway::{Name, Statuses};
 use penstock_resources::{
     Kind, ObjectId,
-    conditions::{reasons, types},
     gateway_api::{gateways::GatewayStatus, httproutes::HttpRouteStatusParents},
     wasm_filter::WasmFilterStatus,
 };
@@ -80,8 +80,7 @@ fn filter(name: &Name, status: &WasmFilterStatus) -> Verdict {
     let mut words = Vec::new();
     words.extend(status.kind.as_ref().map(|kind| format!("{kind} policy")));
     words.extend(status.plan.as_ref().and_then(|p| p.tier.clone()));
-    // The first digits tell versions apart, as with commits.
-    words.extend(status.digest.as_ref().map(|d| d.chars().take("sha256:".len() + 12).collect()));
+    words.extend(status.digest.as_deref().map(|digest| short_digest(digest).to_owned()));
     Verdict {
         id: id(Kind::WasmFilter, name),
         status: json(status),
@@ -90,29 +89,17 @@ fn filter(name: &Name, status: &WasmFilterStatus) -> Verdict {
     }
 }
 
-/// The conditions that say that something is wrong. `Pending` is not: it means "not yet".
+/// The conditions that say that something is wrong.
 fn problems(part: &str, conditions: Option<&[Condition]>) -> Vec<Finding> {
-    let is_problem = |c: &&Condition| match c.type_.as_str() {
-        types::ACCEPTED | types::RESOLVED_REFS | types::PROGRAMMED | types::SUPPORTED_VERSION => {
-            c.status != "True" && c.reason != reasons::PENDING
-        }
-        types::CONFLICTED | types::PARTIALLY_INVALID => c.status == "True",
-        _ => false,
-    };
-    let mut found: Vec<Finding> = Vec::new();
-    for condition in conditions.unwrap_or_default().iter().filter(is_problem) {
-        // What is not accepted is not programmed either, for the same cause.
-        if condition.type_ == types::PROGRAMMED && !found.is_empty() {
-            continue;
-        }
-        found.push(Finding {
+    let found = penstock_gateway::problems(conditions.unwrap_or_default());
+    found
+        .map(|condition| Finding {
             part: part.to_owned(),
             condition: condition.type_.clone(),
             reason: condition.reason.clone(),
             message: condition.message.clone(),
-        });
-    }
-    found
+        })
+        .collect()
 }
 
 fn parent_label(route: &Name, parent: &HttpRouteStatusParents) -> String {

@@ -8,6 +8,7 @@ mod files;
 mod node;
 mod objects;
 mod scalar;
+mod values;
 mod yaml;
 
 pub(crate) use diagnostic::Diagnostic;
@@ -15,3 +16,4 @@ pub(crate) use diagnostic::Diagnostic;
 pub(crate) use files::SourceFile;
 pub(crate) use files::{Snapshot, read};
 pub(crate) use objects::{Located, Source, diagnose_config, load};
+pub(crate) use values::check_values;

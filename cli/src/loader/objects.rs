@@ -77,29 +77,29 @@ pub(crate) fn load(snapshot: &Snapshot) -> Loaded {
 }
 
 fn read_file(file: &SourceFile, loaded: &mut Loaded) {
-    let name = file.path.display().to_string();
-    let text = match std::str::from_utf8(&file.content) {
-        Ok(text) => text,
-        Err(error) => {
-            let at = end_of(&file.content[..error.valid_up_to()]);
-            let diagnostic = Diagnostic::error(Cause::NotUtf8, &name, "the file is not UTF-8");
-            loaded.diagnostics.push(diagnostic.at(at).remedy("save it as UTF-8"));
-            return;
-        }
-    };
-    match yaml::documents(text) {
+    match documents(file) {
         Ok(documents) => {
+            let name = file.path.display().to_string();
             let path: Arc<Path> = file.path.clone().into();
             for document in documents {
                 read_document(&name, &path, &document, loaded);
             }
         }
-        Err(error) => loaded.diagnostics.push(
-            Diagnostic::error(Cause::Syntax, &name, error.message)
-                .at(error.at)
-                .remedy(error.remedy),
-        ),
+        Err(diagnostic) => loaded.diagnostics.push(diagnostic),
     }
+}
+
+/// The documents of a file, whatever they are.
+pub(super) fn documents(file: &SourceFile) -> Result<Vec<Arc<Node>>, Diagnostic> {
+    let name = file.path.display().to_string();
+    let text = std::str::from_utf8(&file.content).map_err(|error| {
+        let at = end_of(&file.content[..error.valid_up_to()]);
+        let diagnostic = Diagnostic::error(Cause::NotUtf8, &name, "the file is not UTF-8");
+        diagnostic.at(at).remedy("save it as UTF-8")
+    })?;
+    yaml::documents(text).map_err(|error| {
+        Diagnostic::error(Cause::Syntax, &name, error.message).at(error.at).remedy(error.remedy)
+    })
 }
 
 /// Where the next character would stand.

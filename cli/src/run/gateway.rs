@@ -111,10 +111,13 @@ impl Gateway {
         if is_new && !self.take(snapshot, &mut events) {
             return events;
         }
-        let found_out = sources::resolve(&mut self.controller, &mut self.modules);
+        let found = sources::resolve(&mut self.controller, &mut self.modules);
+        for reason in found.refused {
+            self.proxy.metrics().config.refused(reason.as_str());
+        }
         let now = crate::now();
         let due = now - self.translated_at >= CLOCK_STEP || self.controller.has_refusals();
-        if is_new || found_out || due {
+        if is_new || found.changed || due {
             self.serve(now, &mut events);
         }
         events
@@ -163,7 +166,8 @@ impl Gateway {
             events.push(Event::Change(change));
             events.extend(details.into_iter().map(Event::Diagnostic));
         }
-        self.modules.retain(self.controller.index().filters());
+        let index = self.controller.index();
+        self.modules.retain(index.filters(), index.last_good_modules());
         self.tell_ports(first, events);
     }
 
@@ -234,5 +238,6 @@ fn confirmation(ack: Ack) -> Confirmation {
         // A change that does not fit was refused as a whole.
         acknowledged: !ack.refused.iter().any(|r| r.reason == "MissingParent"),
         refused: ack.refused.into_iter().map(|r| (r.key, r.reason.to_owned(), r.message)).collect(),
+        kept: ack.kept.into_iter().collect(),
     }
 }

@@ -1,7 +1,31 @@
-//! The node agent: keeps the listening sockets that outlive proxies.
+//! The node agent: loads the steering programs, sets routes and rules, and keeps the listening sockets
+//! that outlive proxies.
+//!
+//! | file | what |
+//! |---|---|
+//! | `roster` | pure: sockets and proxies, events in, actions out |
+//! | `listeners` | pure: configuration to what the kernel is told |
+//! | `keeper` | one thread that owns both and the kernel |
+//! | `handover` | threads that read what proxies say |
+//! | `apply` | what the operator's stream says |
+//! | `listening`, `kernel` | sockets, programs, routes |
 
+mod admin;
+mod apply;
+pub mod args;
+mod handover;
+mod keeper;
+mod kernel;
+pub mod listeners;
 mod listening;
 mod roster;
+mod run;
 
+pub use admin::Health;
+pub use apply::Configuration;
+pub use handover::{listen, refuse};
+pub use keeper::{GRACE, Input, Keeper, Status};
+pub use kernel::{Kernel, NoKernel, NodeKernel};
 pub use listening::{Listening, SocketError};
 pub use roster::{Action, Event, MAX_WORKERS, ProxyId, Roster};
+pub use run::{probe, run, uninstall};

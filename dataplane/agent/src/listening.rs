@@ -1,39 +1,26 @@
 //! Transparent listening sockets.
 //!
-//! Each is bound to a port of its own on a loopback address, and no packet ever names it: the steering
-//! program assigns it to packets for a Gateway's address. Its connections have that address as their
-//! own, for which it must be transparent (`IP_TRANSPARENT`, ip(7): `CAP_NET_ADMIN`). One socket takes
-//! IPv4 and IPv6.
+//! Made by [`penstock_net::workers::listen`]: each is bound to a port of its own on a loopback address,
+//! which is its name, and no packet ever carries it.
 
 use penstock_handover::Socket as Name;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket};
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
-
-/// Connections that may wait for a worker; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 /// A listening socket of one worker.
 #[derive(Debug)]
 pub struct Listening {
     /// Its name on the node.
     pub name: Name,
-    /// It is for IPv6 too.
-    pub dual_stack: bool,
     socket: Socket,
 }
 
 /// A socket cannot be made, or is none that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// `CAP_NET_ADMIN` is missing.
-    #[error(
-        "not allowed to make transparent sockets: give the agent CAP_NET_ADMIN (the chart does)"
-    )]
-    NotAllowed,
     /// What a proxy gave back is not what an agent makes.
     #[error("the socket of port {port} that a proxy gave back cannot be used: {why}")]
     Foreign {
@@ -42,28 +29,26 @@ pub enum SocketError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Anything else.
-    #[error("cannot make a listening socket: {0}")]
-    Other(#[from] io::Error),
+    /// The system makes none: `CAP_NET_ADMIN` is missing, for example.
+    #[error(transparent)]
+    Net(#[from] penstock_net::NetError),
+    /// The node cannot steer, so there is no use for one.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The system does not say where it is bound.
+    #[error("a listening socket has no address: {0}")]
+    Unknown(io::Error),
 }
 
 impl Listening {
     /// Makes a socket in the network namespace of this thread.
     ///
     /// # Errors
-    /// [`SocketError::NotAllowed`] or [`SocketError::Other`].
+    /// [`SocketError::Net`].
     pub fn make() -> Result<Self, SocketError> {
-        let made = match dual_stack() {
-            // A node without IPv6.
-            Err(error) if no_ipv6(&error) => ipv4().map(|socket| (socket, false)),
-            other => other.map(|socket| (socket, true)),
-        };
-        let (socket, dual_stack) = made.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => SocketError::NotAllowed,
-            _ => SocketError::Other(error),
-        })?;
-        let port = port_of(&socket)?;
-        Ok(Self { name: Name { port }, dual_stack, socket })
+        let socket = Socket::from(penstock_net::workers::listen()?);
+        let port = port_of(&socket).map_err(SocketError::Unknown)?;
+        Ok(Self { name: Name { port }, socket })
     }
 
     /// Takes a socket back that a proxy held, if it is one that an agent of this node made: nothing
@@ -91,42 +76,13 @@ impl Listening {
         if !transparent.unwrap_or(false) {
             return Err(foreign("it is not transparent"));
         }
-        Ok(Self { name, dual_stack, socket })
+        Ok(Self { name, socket })
     }
 
     /// The descriptor, for the handover and for steering.
-    pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.socket)
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
-}
-
-fn dual_stack() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_only_v6(false)?;
-    socket.set_ip_transparent_v6(true)?;
-    // What it is for IPv4 is a setting of its own.
-    socket.set_ip_transparent_v4(true)?;
-    listen(socket, (Ipv6Addr::LOCALHOST, 0).into())
-}
-
-fn ipv4() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_ip_transparent_v4(true)?;
-    listen(socket, (Ipv4Addr::LOCALHOST, 0).into())
-}
-
-fn listen(socket: Socket, address: SocketAddr) -> io::Result<Socket> {
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn no_ipv6(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT)
-    )
 }
 
 fn port_of(socket: &Socket) -> io::Result<u16> {
@@ -142,12 +98,12 @@ mod tests {
     #[test]
     fn a_socket_of_an_agent_comes_back_as_what_it_was() {
         let made = match Listening::make() {
-            Err(SocketError::NotAllowed) => return eprintln!("not run: needs CAP_NET_ADMIN"),
-            made => made.expect("a socket"),
+            Err(error) => return eprintln!("not run, needs CAP_NET_ADMIN: {error}"),
+            Ok(made) => made,
         };
         let copy = made.fd().try_clone_to_owned().expect("a copy");
         let back = Listening::adopt(made.name, copy).expect("it is one of ours");
-        assert_eq!((back.name, back.dual_stack), (made.name, made.dual_stack));
+        assert_eq!(back.name, made.name);
         let copy = made.fd().try_clone_to_owned().expect("a copy");
         let other = Name { port: made.name.port ^ 1 };
         let error = Listening::adopt(other, copy).expect_err("another name");
@@ -163,7 +119,7 @@ mod tests {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         let error = Listening::adopt(Name { port: 1 }, udp.into()).expect_err("not TCP");
         assert!(error.to_string().contains("not TCP"), "{error}");
-        let silent = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let silent = Socket::new(Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         let error = Listening::adopt(Name { port: 0 }, silent.into()).expect_err("silent");
         assert!(error.to_string().contains("does not listen"), "{error}");
     }

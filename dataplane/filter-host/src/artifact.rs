@@ -10,6 +10,7 @@ use crate::error::ModuleError;
 use crate::host::Host;
 use crate::inspect::inspect;
 use crate::module::{CompiledModule, Descriptor, ModuleInfo};
+use crate::signature::{ENGINE, Subject, TARGET, verify};
 
 /// First bytes of an artifact: name and version of the format.
 const MAGIC: &[u8; 8] = b"penstk\x00\x01";
@@ -75,6 +76,29 @@ impl CompiledModule {
             size: head.size,
         };
         Ok(Self { info: Arc::new(info), component })
+    }
+}
+
+impl Host {
+    /// Loads a module that an operator compiled and signed: what is wanted, for the engine of this
+    /// process, unchanged. `key`: the 32 bytes of the operator's Ed25519 public key.
+    ///
+    /// # Errors
+    /// [`ModuleError::Artifact`]: it is not signed for this, or of another engine. Nothing of it is
+    /// mapped then.
+    pub fn load_signed(&self, digest: &str, signed: &[u8], key: &[u8]) -> Result<(), ModuleError> {
+        let subject = Subject { digest, engine: ENGINE, target: TARGET };
+        let artifact = verify(signed, subject, key)
+            .map_err(|error| ModuleError::Artifact(error.to_string()))?;
+        #[expect(unsafe_code, reason = "the signature is the proof that `from_artifact` asks for")]
+        // SAFETY: the operator signed these bytes as what `to_artifact` returned for this module.
+        let module = unsafe { CompiledModule::from_artifact(self, artifact) }?;
+        if module.info.digest != digest {
+            let found = &module.info.digest;
+            return Err(ModuleError::Artifact(format!("it says that it is {found}")));
+        }
+        self.load(module);
+        Ok(())
     }
 }
 

@@ -15,10 +15,13 @@
 //! | [`tls`] | handshakes and the policies on them |
 //! | [`telemetry`] | metrics, traces, access log |
 //! | [`admin`] | the port for operators |
+//! | `node` | the process on a node of a cluster |
 
 pub mod admin;
 pub mod downstream;
 pub mod filters;
+#[cfg(feature = "node")]
+pub mod node;
 mod options;
 mod proxy;
 mod reason;

@@ -3,10 +3,10 @@
 use crate::{
     ProxyOptions,
     admin::{self, AdminSource},
-    snapshot::{Context, Snapshot},
+    snapshot::{Context, Snapshot, Unprepared},
     telemetry::{Metrics, MetricsOptions, MetricsPage, PageFormat, WorkerTelemetry},
     tls::Refusal,
-    worker::{Bound, Command, WorkerConfig, bind, spawn},
+    worker::{Bound, Command, Heartbeat, WorkerConfig, bind, spawn},
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -34,16 +34,25 @@ pub struct Proxy {
     host: Host,
     metrics: Arc<Metrics>,
     workers: Vec<UnboundedSender<Command>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread>>,
     snapshot: ArcSwap<Snapshot>,
     ready: AtomicBool,
     control: Mutex<Control>,
+}
+
+/// A worker's thread.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 /// What one change at a time uses.
 #[derive(Debug, Default)]
 struct Control {
     bound: Vec<Bound>,
+    /// Sockets that the agent handed over, each with its worker.
+    steered: Vec<(u16, usize)>,
 }
 
 /// The proxy cannot be started.
@@ -61,6 +70,8 @@ pub struct Ack {
     pub version: Version,
     /// What of it cannot be served. The rest is.
     pub refused: Vec<Refusal>,
+    /// Filters among them whose last good generation serves on.
+    pub kept: Vec<Key>,
 }
 
 /// Where a port is served.
@@ -90,7 +101,10 @@ impl Proxy {
                 options.tracer.clone(),
                 options.access_log.clone(),
             );
-            spawn(WorkerConfig { telemetry, host: host.clone(), pool: options.pool })
+            let heartbeat = Arc::new(Heartbeat::start(Instant::now()));
+            let (host, pool) = (host.clone(), options.pool);
+            let config = WorkerConfig { telemetry, host, pool, heartbeat: heartbeat.clone() };
+            spawn(config).map(|(sender, handle)| (sender, Thread { handle, heartbeat }))
         };
         let spawned: Vec<_> = (0..count).map(worker).collect::<Result<_, _>>()?;
         let (workers, threads) = spawned.into_iter().unzip();
@@ -119,25 +133,53 @@ impl Proxy {
             let message = format!("refers to {parent}, which does not exist");
             let refusal = Refusal { key: child, reason: "MissingParent", message };
             self.metrics.config.refused(refusal.reason);
-            return Ack { version: previous.version, refused: vec![refusal] };
+            return Ack { version: previous.version, refused: vec![refusal], kept: Vec::new() };
         }
-        let context = Context { host: &self.host, metrics: &self.metrics, previous: &previous };
-        let (snapshot, mut refused) = Snapshot::build(Arc::new(state), &context);
-        let snapshot = Arc::new(snapshot);
+        let (snapshot, mut refused) = self.build(state, &previous);
         let opened = self.open(&control, &snapshot, &mut refused);
-        for filter in self.prepare(&snapshot) {
-            if !refused.contains(&filter) {
-                refused.push(filter);
+        self.commit(&mut control, &snapshot, opened);
+        for slot in snapshot.filters.iter().filter(|slot| slot.stands_in) {
+            // Refused again is no news.
+            if previous.filter(&slot.name).is_some_and(|(_, before)| !before.stands_in) {
+                let label = slot.config.generation_label();
+                tracing::warn!(filter = &*slot.name, "refused: {label} serves on");
             }
         }
-        self.commit(&mut control, &snapshot, opened);
         self.snapshot.store(snapshot.clone());
         self.metrics.config.applied(snapshot.version);
         for refusal in &refused {
             self.metrics.config.refused(refusal.reason);
         }
         self.ready.store(true, Relaxed);
-        Ack { version: snapshot.version, refused }
+        let kept = snapshot.filters.iter().filter(|slot| slot.stands_in);
+        let kept = kept.map(|slot| Key::new(Kind::Filter, &*slot.name)).collect();
+        Ack { version: snapshot.version, refused, kept }
+    }
+
+    /// Builds a snapshot that every worker has prepared. A filter that one of them cannot prepare
+    /// is refused on all, so that none serves what another does not.
+    fn build(&self, state: State, previous: &Snapshot) -> (Arc<Snapshot>, Vec<Refusal>) {
+        let state = Arc::new(state);
+        let mut unprepared = Vec::new();
+        loop {
+            let context = Context {
+                host: &self.host,
+                metrics: &self.metrics,
+                previous,
+                unprepared: &unprepared,
+            };
+            let (snapshot, refused) = Snapshot::build(state.clone(), &context);
+            let snapshot = Arc::new(snapshot);
+            let failed = self.prepare(&snapshot);
+            // A version is prepared once: this comes to an end.
+            if failed.is_empty() {
+                return (snapshot, refused);
+            }
+            unprepared.extend(failed.into_iter().filter_map(|refusal| {
+                let version = snapshot.filter_version(&refusal.key.name)?;
+                Some(Unprepared { version, refusal })
+            }));
+        }
     }
 
     /// Binds the ports that are new, for all workers.
@@ -148,13 +190,13 @@ impl Proxy {
         refused: &mut Vec<Refusal>,
     ) -> Vec<Opened> {
         let mut opened = Vec::new();
-        for port in snapshot.ports.values() {
+        for (number, port) in &snapshot.ports {
             for ip in &self.options.bind {
-                if control.bound.iter().any(|b| b.port == port.number && b.address.ip() == *ip) {
+                if control.bound.iter().any(|b| b.port == *number && b.address.ip() == *ip) {
                     continue;
                 }
                 let offset = self.options.port_offset;
-                match bind(*ip, port.number, offset, self.workers.len()) {
+                match bind(*ip, *number, offset, self.workers.len()) {
                     Ok(sockets) => opened.push(sockets),
                     Err(error) => {
                         refused.extend(port.listeners.iter().map(|listener| Refusal {
@@ -191,15 +233,51 @@ impl Proxy {
         let (kept, closed): (Vec<_>, Vec<_>) =
             std::mem::take(&mut control.bound).into_iter().partition(serves);
         control.bound = kept;
-        control.bound.extend(opened.iter().map(|(bound, _)| bound.clone()));
+        control.bound.extend(opened.iter().map(|(bound, _)| *bound));
         let (done, committed) = mpsc::channel();
         self.tell(|_| {
-            let mine = |(bound, sockets): &mut Opened| Some((bound.clone(), sockets.pop()?));
+            let mine = |(bound, sockets): &mut Opened| Some((*bound, sockets.pop()?));
             Command::Commit {
                 open: opened.iter_mut().filter_map(mine).collect(),
                 close: closed.clone(),
                 done: done.clone(),
             }
+        });
+        drop(done);
+        self.wait(&committed);
+    }
+
+    /// Accepts on exactly these sockets, which the agent handed over, each by its name; one that is
+    /// accepted on already stays with its worker. Blocks until it is so.
+    ///
+    /// What waits in a socket that is no longer among them is still accepted.
+    pub fn steer(&self, sockets: Vec<(u16, TcpListener)>) {
+        let mut control = self.control.lock();
+        let count = self.workers.len();
+        let mut open: Vec<Vec<(u16, TcpListener)>> = (0..count).map(|_| Vec::new()).collect();
+        let mut close: Vec<Vec<u16>> = vec![Vec::new(); count];
+        let kept = |name: u16| sockets.iter().any(|(socket, _)| *socket == name);
+        let (steered, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut control.steered).into_iter().partition(|(name, _)| kept(*name));
+        control.steered = steered;
+        for (name, worker) in gone {
+            close[worker].push(name);
+        }
+        for (name, socket) in sockets {
+            if control.steered.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            let load =
+                |worker: &usize| control.steered.iter().filter(|(_, of)| of == worker).count();
+            let worker = (0..count).min_by_key(load).unwrap_or_default();
+            control.steered.push((name, worker));
+            open[worker].push((name, socket));
+        }
+        let (done, committed) = mpsc::channel();
+        self.tell(|worker| Command::Steer {
+            open: std::mem::take(&mut open[worker]),
+            close: std::mem::take(&mut close[worker]),
+            done: done.clone(),
         });
         drop(done);
         self.wait(&committed);
@@ -267,7 +345,9 @@ impl Proxy {
 
     /// The configuration that serves, without secrets.
     pub fn config_dump(&self) -> serde_json::Value {
-        admin::dump(&self.state())
+        let snapshot = self.snapshot.load();
+        let stands_in = snapshot.filters.iter().filter(|slot| slot.stands_in);
+        admin::dump(&snapshot.state, stands_in.map(|slot| (&*slot.config, slot.version)))
     }
 
     fn page(&self) -> MetricsPage {
@@ -293,7 +373,7 @@ impl Proxy {
         let limit = self.options.drain_timeout;
         self.tell(|_| Command::Drain(limit));
         for thread in threads {
-            if thread.join().is_err() {
+            if thread.handle.join().is_err() {
                 tracing::error!("a worker panicked");
             }
         }
@@ -302,13 +382,17 @@ impl Proxy {
 
 impl AdminSource for Proxy {
     fn live(&self) -> Result<(), String> {
-        match self.threads.lock().iter().find(|thread| thread.is_finished()) {
-            Some(thread) => Err(format!(
-                "thread {} has ended",
-                thread.thread().name().unwrap_or("proxy-worker")
-            )),
-            None => Ok(()),
+        let now = Instant::now();
+        for Thread { handle, heartbeat } in self.threads.lock().iter() {
+            let name = handle.thread().name().unwrap_or("proxy-worker");
+            if handle.is_finished() {
+                return Err(format!("thread {name} has ended"));
+            }
+            if let Some(silent) = heartbeat.stuck(now) {
+                return Err(format!("thread {name} is stuck for {} s", silent.as_secs()));
+            }
         }
+        Ok(())
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -20,6 +20,10 @@ fn a_head_that_does_not_end_costs_the_connection() {
     let started = Instant::now();
     let mut client = Connection::open(gateway.address());
     client.send("GET / HTTP/1.1\r\nHost: a\r\n");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("x-penstock-reason")), (408, Some("header-timeout")));
+    assert_eq!(answer.field("connection"), Some("close"), "RFC 9110, section 15.5.9");
+    assert!(answer.field("date").is_some_and(|date| date.ends_with(" GMT")), "{answer:?}");
     assert!(client.ends());
     let took = started.elapsed();
     assert!(took > Duration::from_millis(250) && took < Duration::from_secs(3), "{took:?}");

@@ -21,8 +21,8 @@ static COMPONENTS: LazyLock<HashMap<String, Vec<u8>>> = LazyLock::new(|| {
     components.into_iter().map(|component| (component.name, component.bytes)).collect()
 });
 
-fn host() -> Host {
-    let host = Host::new(HostConfig { max_instances: 64, ..HostConfig::default() });
+fn host(max_instances: u32) -> Host {
+    let host = Host::new(HostConfig { max_instances, ..HostConfig::default() });
     let host = host.expect("a filter host");
     for name in ["header-rules", "path-rewrite"] {
         host.load(host.compile(&COMPONENTS[name]).expect("a module"));
@@ -31,15 +31,29 @@ fn host() -> Host {
 }
 
 fn gateway(configure: impl FnOnce(&mut Config)) -> Gateway {
-    let options = ProxyOptions { workers: 1, bind: vec![LOCAL], ..ProxyOptions::default() };
-    let proxy = Proxy::start(options, host()).expect("a proxy");
+    gateway_of(1, 64, configure)
+}
+
+fn gateway_of(workers: usize, max_instances: u32, configure: impl FnOnce(&mut Config)) -> Gateway {
+    let options = ProxyOptions { workers, bind: vec![LOCAL], ..ProxyOptions::default() };
+    let proxy = Proxy::start(options, host(max_instances)).expect("a proxy");
     Gateway::of(proxy, configure)
 }
 
 fn filter(config: &mut Config, name: &str, module: &str, json: &str) -> penstock_config::Step {
+    filter_with(config, name, module, json, |_| {})
+}
+
+fn filter_with(
+    config: &mut Config,
+    name: &str,
+    module: &str,
+    json: &str,
+    change: impl FnOnce(&mut Filter),
+) -> penstock_config::Step {
     let kind = if module == "path-rewrite" { PolicyKind::Paths } else { PolicyKind::Headers };
     let key = format!("test/{name}");
-    config.state.insert(ResourceKind::Filter(Filter {
+    let mut filter = Filter {
         name: key.clone(),
         kind: kind as i32,
         module: digest(&COMPONENTS[module]),
@@ -49,7 +63,9 @@ fn filter(config: &mut Config, name: &str, module: &str, json: &str) -> penstock
         deadline_us: 100_000,
         on_failure: OnFailure::Closed as i32,
         ..Filter::default()
-    }));
+    };
+    change(&mut filter);
+    config.state.insert(ResourceKind::Filter(filter));
     step(StepAction::Policy(key))
 }
 
@@ -156,6 +172,97 @@ fn a_filter_that_cannot_be_prepared_answers_500_on_its_rule_and_recovers() {
     let ack = gateway.apply(configure(r#"{"request":[{"set":{"x-v":"2"}}]}"#));
     assert_eq!(ack.refused, []);
     assert_eq!(seen(&get(gateway.port, "a", "/bad"), "x-v"), "2");
+}
+
+/// All requests go through the filter `one`.
+fn through_one(
+    echo: &Echo,
+    json: &str,
+    change: impl FnOnce(&mut Filter),
+) -> impl FnOnce(&mut Config) {
+    let backend = echo.address;
+    move |config: &mut Config| {
+        let backend = config.backend("echo", &[backend]);
+        let one = filter_with(config, "one", "header-rules", json, change);
+        config.rule(prefix("/"), |rule| {
+            rule.filters = vec![one];
+            rule.backends = vec![backend];
+        });
+    }
+}
+
+const GOOD: &str = r#"{"request":[{"set":{"x-v":"good {path}"}}]}"#;
+const BAD: &str = r#"{"request":[{"sett":{}}]}"#;
+
+#[test]
+fn the_last_good_generation_serves_on_while_a_later_one_is_refused() {
+    let echo = Echo::start("echo");
+    let grant = |grants: &'static [&str], generation| {
+        move |filter: &mut Filter| {
+            filter.grants = grants.iter().map(|grant| (*grant).to_owned()).collect();
+            filter.generation = generation;
+        }
+    };
+    let mut gateway = gateway(through_one(&echo, GOOD, grant(&["log"], 1)));
+    let key = penstock_config::Key::new(penstock_config::Kind::Filter, "test/one");
+    for generation in 2..4 {
+        let ack = gateway.apply(through_one(&echo, BAD, grant(&["clock", "log"], generation)));
+        assert_eq!(ack.refused.len(), 1, "{:?}", ack.refused);
+        assert_eq!((&ack.refused[0].key, ack.refused[0].reason), (&key, "InvalidConfig"));
+        let message = &ack.refused[0].message;
+        assert!(message.contains("; generation 1 (module sha256:"), "{message}");
+        assert!(message.ends_with(" serves on"), "{message}");
+        assert_eq!(ack.kept, std::slice::from_ref(&key));
+        assert_eq!(seen(&get(gateway.port, "a", "/"), "x-v"), "good /");
+        let dump = gateway.proxy.config_dump();
+        let shown = &dump["resources"]["filter"]["test/one"];
+        assert_eq!(
+            (&shown["generation"], &shown["serving"]["generation"]),
+            (&generation.into(), &1.into())
+        );
+    }
+    let better = GOOD.replace("good", "better");
+    let ack = gateway.apply(through_one(&echo, &better, grant(&["log"], 4)));
+    assert_eq!((ack.refused, ack.kept), (vec![], vec![]));
+    assert_eq!(seen(&get(gateway.port, "a", "/"), "x-v"), "better /");
+    assert!(gateway.proxy.config_dump()["resources"]["filter"]["test/one"]["serving"].is_null());
+
+    let ack = gateway.apply(through_one(&echo, BAD, grant(&[], 5)));
+    let message = &ack.refused[0].message;
+    assert!(message.contains("does not serve on: spec.grants no longer lists log"), "{message}");
+    assert_eq!(ack.kept, []);
+    assert_eq!(get(gateway.port, "a", "/").status, 500, "a withdrawn grant is withdrawn");
+    gateway.apply(through_one(&echo, BAD, grant(&["log"], 6)));
+    assert_eq!(get(gateway.port, "a", "/").status, 500, "nothing serves that could serve on");
+}
+
+#[test]
+fn what_one_worker_cannot_prepare_no_worker_serves() {
+    let echo = Echo::start("echo");
+    let generation = |number: u64| {
+        move |filter: &mut Filter| {
+            filter.generation = number;
+            // Another limit, so instances of its own.
+            filter.memory_bytes = (16 << 20) + (number << 16);
+        }
+    };
+    let json = |number: u64| format!(r#"{{"request":[{{"set":{{"x-v":"{number} {{path}}"}}}}]}}"#);
+    // Two workers with two instances each, and one more: enough to try another generation, and
+    // for one worker to prepare it, but not for both.
+    let mut gateway = gateway_of(2, 5, through_one(&echo, &json(1), generation(1)));
+    assert!(gateway.proxy.host().is_pooled(), "without a pool nothing is scarce");
+    let ack = gateway.apply(through_one(&echo, &json(2), generation(2)));
+    assert_eq!(ack.refused.len(), 1, "{:?}", ack.refused);
+    assert_eq!(ack.refused[0].reason, "ModuleInvalid");
+    assert_eq!(ack.kept.len(), 1, "{:?}", ack.refused);
+    for _ in 0..40 {
+        assert_eq!(seen(&get(gateway.port, "a", "/"), "x-v"), "1 /", "on every worker");
+    }
+    let ack = gateway.apply(through_one(&echo, &json(3), |filter| generation(1)(filter)));
+    assert_eq!((ack.refused, ack.kept), (vec![], vec![]), "the same instances take it");
+    for _ in 0..40 {
+        assert_eq!(seen(&get(gateway.port, "a", "/"), "x-v"), "3 /");
+    }
 }
 
 #[test]

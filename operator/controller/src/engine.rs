@@ -205,8 +205,7 @@ impl Engine {
 
     fn perform(&mut self, action: Action, span: &Span, began: Instant) {
         match action {
-            Action::Publish(state) => {
-                let version = state.version();
+            Action::Publish(version, state) => {
                 self.metrics.resources.set(i64::try_from(state.len()).unwrap_or(i64::MAX));
                 self.outlets.publisher.publish(version, state);
                 self.metrics.took("publish", began.elapsed());

@@ -40,9 +40,9 @@ pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics)
 
 fn view(publisher: &Publisher, views: &[NodeView], now: Instant) -> FleetView {
     let (version, said) = publisher.confirmation();
+    let kept = said.refused.iter().filter(|refused| refused.kept).map(|r| r.key.clone()).collect();
     let refused = said.refused.into_iter().map(|r| (r.key, r.reason, r.message)).collect();
-    let confirmation =
-        Confirmation { refused, acknowledged: said.acknowledged, ..Confirmation::default() };
+    let confirmation = Confirmation { refused, kept, acknowledged: said.acknowledged };
     FleetView { version, confirmation, members: said.members, announcers: announcers(views, now) }
 }
 

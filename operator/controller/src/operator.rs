@@ -116,6 +116,7 @@ pub async fn run_and_tell(
         metrics.clone(),
         inbox.clone(),
         me,
+        is_leading.clone(),
         wanted,
     ));
     let keeper = keeper(&options);

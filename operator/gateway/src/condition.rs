@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use penstock_resources::conditions::{reasons, types};
 
 /// What is wrong: a bounded reason, and cause and remedy in words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +123,27 @@ pub(crate) fn replace(
         Some(old) => *old = new,
         None => conditions.push(new),
     }
+}
+
+/// The conditions that say that something is wrong, in the eyes of the object's author. `Pending` is
+/// not wrong: it means "not yet". What is not accepted is not programmed either, for the same cause:
+/// that is said once.
+pub fn problems(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    let mut found = false;
+    conditions.iter().filter(move |condition| {
+        let is_problem = match condition.type_.as_str() {
+            types::ACCEPTED | types::RESOLVED_REFS | types::SUPPORTED_VERSION => {
+                condition.status != "True" && condition.reason != reasons::PENDING
+            }
+            types::PROGRAMMED => {
+                condition.status != "True" && condition.reason != reasons::PENDING && !found
+            }
+            types::CONFLICTED | types::PARTIALLY_INVALID => condition.status == "True",
+            _ => false,
+        };
+        found |= is_problem;
+        is_problem
+    })
 }
 
 /// Whether a condition is there and true.

@@ -1,8 +1,10 @@
 //! Everything that is known: objects, and what was found out about modules.
 
-use crate::{FilterFacts, Name};
+use crate::last_good::LastGood;
+use crate::{Confirmation, FilterFacts, Name};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use penstock_config::{Filter, ResourceKind, State};
 use penstock_resources::gateway_api::{
     BUNDLE_VERSION, Gateway, GatewayClass, HttpRoute, ReferenceGrant,
 };
@@ -77,6 +79,7 @@ pub struct Index {
     slices_of: BTreeMap<Name, BTreeSet<Name>>,
     nodes: BTreeSet<String>,
     facts: BTreeMap<Name, FilterFacts>,
+    last_good: BTreeMap<Name, LastGood>,
 }
 
 /// Counts alone: the index holds secrets.
@@ -111,7 +114,7 @@ impl Index {
     /// Takes in an object, new or changed. Says whether anything changed.
     ///
     /// A `WasmFilter` with another `spec` loses the facts that were known about it: apply it first,
-    /// then set its facts.
+    /// then set its facts. One that was deleted and made again is another filter.
     pub fn apply(&mut self, object: Object) -> bool {
         let id = object.id();
         let name = Name::new(id.namespace, id.name);
@@ -132,7 +135,11 @@ impl Index {
             Object::ConfigMap(o) => put(&mut self.config_maps, name, o),
             Object::Namespace(o) => put(&mut self.namespaces, name.name, o),
             Object::WasmFilter(o) => {
-                if self.filters.get(&name).is_some_and(|old| old.spec != o.spec) {
+                let old = self.filters.get(&name);
+                if old.is_some_and(|old| old.metadata.uid != o.metadata.uid) {
+                    self.facts.remove(&name);
+                    self.last_good.remove(&name);
+                } else if old.is_some_and(|old| old.spec != o.spec) {
                     self.facts.remove(&name);
                 }
                 put(&mut self.filters, name, o)
@@ -160,6 +167,7 @@ impl Index {
             Kind::Namespace => self.namespaces.remove(&name.name).is_some(),
             Kind::WasmFilter => {
                 self.facts.remove(&name);
+                self.last_good.remove(&name);
                 self.filters.remove(&name).is_some()
             }
             Kind::GatewayConfig => self.configs.remove(&name).is_some(),
@@ -177,6 +185,49 @@ impl Index {
         }
         self.facts.insert(name, facts);
         true
+    }
+
+    /// Says that nodes serve this generation of a filter: it is the last good one from now on, and
+    /// serves on while a later one is refused, until the `WasmFilter` is deleted. Whoever starts
+    /// anew begins with what the nodes report. Says whether anything changed.
+    pub fn set_last_good(&mut self, filter: &Filter) -> bool {
+        let Some((namespace, name)) = filter.name.split_once('/') else { return false };
+        let name = Name::new(namespace, name);
+        if !self.filters.contains_key(&name) {
+            return false;
+        }
+        let known = self.last_good.get(&name);
+        let summary = match self.facts.get(&name) {
+            Some(FilterFacts::Ready { digest, summary, .. }) if *digest == filter.module => {
+                Some(summary.clone())
+            }
+            _ => known.filter(|k| k.filter.module == filter.module).and_then(|k| k.summary.clone()),
+        };
+        let last_good = LastGood { filter: filter.clone(), summary };
+        let changed = known != Some(&last_good);
+        self.last_good.insert(name, last_good);
+        changed
+    }
+
+    /// Notes what nodes serve from now on: every filter of an acknowledged configuration that they did
+    /// not refuse is the last good one, see [`Index::set_last_good`].
+    pub fn confirm(&mut self, state: &State, confirmation: &Confirmation) {
+        if !confirmation.acknowledged {
+            return;
+        }
+        for resource in state.iter() {
+            let refused = || confirmation.refused.iter().any(|(key, ..)| *key == resource.key);
+            if let ResourceKind::Filter(filter) = &*resource.content
+                && !refused()
+            {
+                self.set_last_good(filter);
+            }
+        }
+    }
+
+    /// Digests of the modules of last good generations, which are needed as long as those serve.
+    pub fn last_good_modules(&self) -> impl Iterator<Item = &str> {
+        self.last_good.values().map(|last| last.filter.module.as_str())
     }
 
     /// Says which nodes can announce addresses: those whose agent and whose proxy are ready. Says
@@ -202,14 +253,19 @@ impl Index {
         self.config_maps.get(&Name::new(namespace, name)).map(Box::as_ref)
     }
 
-    /// A Service, as it was last seen.
-    pub fn service(&self, name: &Name) -> Option<&Service> {
-        self.services.get(name).map(Box::as_ref)
+    /// All Services, as they were last seen.
+    pub fn services(&self) -> impl Iterator<Item = (&Name, &Service)> {
+        self.services.iter().map(|(name, service)| (name, service.as_ref()))
     }
 
     /// What is known about a filter.
     pub(crate) fn facts(&self, filter: &Name) -> Option<&FilterFacts> {
         self.facts.get(filter)
+    }
+
+    /// The generation of a filter that nodes confirmed last.
+    pub(crate) fn last_good(&self, filter: &Name) -> Option<&LastGood> {
+        self.last_good.get(filter)
     }
 
     /// The ReferenceGrants of a namespace.

@@ -35,6 +35,8 @@ pub struct Confirmation {
     /// Resources that could not be put into service: the key, a bounded reason, and cause and
     /// remedy in words.
     pub refused: Vec<(Key, String, String)>,
+    /// Those of them of which the nodes serve what they had before.
+    pub kept: BTreeSet<Key>,
     /// Whether everything else is in service on every node that counts.
     pub acknowledged: bool,
 }
@@ -63,7 +65,12 @@ impl Statuses {
         }
         for (key, reason, message) in &confirmation.refused {
             for link in self.links.get(key).into_iter().flatten() {
-                statuses.refuse(key.kind(), link, reason, message);
+                match (link, confirmation.kept.contains(key)) {
+                    (_, false) => statuses.refuse(key.kind(), link, reason, message),
+                    (Link::Filter(name), true) => statuses.keep(name, reason, message),
+                    // Who uses it is served.
+                    (_, true) => {}
+                }
             }
         }
         statuses.gateways.values_mut().for_each(settle);
@@ -86,6 +93,15 @@ impl Statuses {
                 program(&mut filter.conditions, "the filter is in service");
             }
         }
+    }
+
+    /// The filter as it is now is refused, and its last good generation serves on.
+    fn keep(&mut self, filter: &Name, reason: &str, message: &str) {
+        let Some(status) = self.wasm_filters.get_mut(filter) else { return };
+        let conditions = &mut status.conditions;
+        replace(conditions, types::ACCEPTED, Truth::False, reason, message);
+        let serves = reasons::LAST_GOOD_SERVES;
+        replace(conditions, types::PROGRAMMED, Truth::False, serves, message);
     }
 
     fn refuse(&mut self, kind: Kind, link: &Link, reason: &str, message: &str) {

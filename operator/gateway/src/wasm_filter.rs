@@ -1,19 +1,33 @@
 //! WasmFilter: policies, from what users wrote and what was found out about their modules.
 
 use crate::condition::{Conditions, Problem, Truth};
-use crate::{FilterFacts, Index, Name};
+use crate::last_good::{on_failure, opaque_values};
+use crate::{FilterFacts, Index, Name, PlanSummary};
 use penstock_config::{self as config, PolicyKind};
 use penstock_resources::conditions::{reasons, types};
-use penstock_resources::wasm_filter::{
-    OnFailure, OpaqueValues, PlanStatus, WasmFilter, WasmFilterStatus,
-};
+use penstock_resources::wasm_filter::{PlanStatus, WasmFilter, WasmFilterStatus};
 use penstock_resources::{GROUP, Kind};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All filters, each with what nodes are told or why it cannot be served.
 pub(crate) struct Filters {
-    filters: BTreeMap<Name, Result<config::Filter, Problem>>,
+    filters: BTreeMap<Name, Outcome>,
+}
+
+/// What comes of one filter.
+struct Outcome {
+    /// What nodes are told, or why there is nothing to tell them.
+    served: Result<config::Filter, Problem>,
+    /// Why that is the last good generation and not the filter as it is now.
+    refused: Option<Problem>,
+}
+
+impl Outcome {
+    /// What is wrong with the filter as it is now.
+    fn problem(&self) -> Option<&Problem> {
+        self.served.as_ref().err().or(self.refused.as_ref())
+    }
 }
 
 impl Filters {
@@ -21,14 +35,14 @@ impl Filters {
         let filters = index
             .filters
             .iter()
-            .map(|(name, filter)| (name.clone(), translate(index, name, filter)))
+            .map(|(name, filter)| (name.clone(), outcome(index, name, filter)))
             .collect();
         Self { filters }
     }
 
     /// A filter by name.
     pub(crate) fn get(&self, name: &Name) -> Option<&Result<config::Filter, Problem>> {
-        self.filters.get(name)
+        self.filters.get(name).map(|outcome| &outcome.served)
     }
 
     /// The filter that an `ExtensionRef` of a route in `namespace` leads to.
@@ -53,7 +67,7 @@ impl Filters {
             ));
         }
         let name = Name::new(namespace, name);
-        match self.filters.get(&name) {
+        match self.get(&name) {
             None => Err(Problem::new(
                 reasons::INVALID_FILTER,
                 format!("WasmFilter {name} does not exist"),
@@ -77,13 +91,27 @@ impl Filters {
         used: &BTreeSet<String>,
     ) -> BTreeMap<Name, WasmFilterStatus> {
         let known = index.filters().zip(index.filters.keys());
-        let known = known.filter_map(|(filter, name)| Some((name, filter, self.get(name)?)));
+        let known =
+            known.filter_map(|(filter, name)| Some((name, filter, self.filters.get(name)?)));
         known
             .map(|(name, filter, outcome)| {
                 let used = used.contains(&name.to_string());
                 (name.clone(), status(index, name, filter, outcome, refused(name), used))
             })
             .collect()
+    }
+}
+
+/// The filter as it is now, else the last good generation, else nothing.
+fn outcome(index: &Index, name: &Name, filter: &WasmFilter) -> Outcome {
+    let problem = match translate(index, name, filter) {
+        Ok(served) => return Outcome { served: Ok(served), refused: None },
+        Err(problem) => problem,
+    };
+    let last_good = index.last_good(name).map(|last| last.serve_on(filter, &problem));
+    match last_good.unwrap_or(Err(problem)) {
+        Ok((served, problem)) => Outcome { served: Ok(served), refused: Some(problem) },
+        Err(problem) => Outcome { served: Err(problem), refused: None },
     }
 }
 
@@ -125,14 +153,8 @@ pub fn filter_resource(
         memory_bytes,
         deadline_us,
         max_invocations: spec.limits.max_invocations.unwrap_or(0),
-        on_failure: match spec.on_failure {
-            OnFailure::Closed => config::OnFailure::Closed,
-            OnFailure::Open => config::OnFailure::Open,
-        } as i32,
-        opaque_values: match spec.opaque_values {
-            OpaqueValues::Reject => config::OpaqueValues::Reject,
-            OpaqueValues::Lossy => config::OpaqueValues::Lossy,
-        } as i32,
+        on_failure: on_failure(spec.on_failure) as i32,
+        opaque_values: opaque_values(spec.opaque_values) as i32,
     })
 }
 
@@ -160,7 +182,7 @@ fn status(
     index: &Index,
     name: &Name,
     filter: &WasmFilter,
-    outcome: &Result<config::Filter, Problem>,
+    outcome: &Outcome,
     target: &[Problem],
     used: bool,
 ) -> WasmFilterStatus {
@@ -168,8 +190,9 @@ fn status(
     let facts = index.facts(name);
     let unresolved =
         matches!(facts, Some(FilterFacts::Failed { reason, .. }) if reason.is_unresolved());
-    let pending = outcome.as_ref().is_err_and(|p| p.reason == reasons::PENDING);
-    let own = outcome.as_ref().err().filter(|_| !unresolved && !pending);
+    let problem = outcome.problem();
+    let pending = problem.is_some_and(|p| p.reason == reasons::PENDING);
+    let own = problem.filter(|_| !unresolved && !pending);
     match own.cloned().or_else(|| Problem::join(target)) {
         Some(problem) => {
             conditions.add(types::ACCEPTED, Truth::False, problem.reason, problem.message);
@@ -183,12 +206,12 @@ fn status(
             conditions.add(types::ACCEPTED, Truth::True, reasons::ACCEPTED, message);
         }
     }
-    match outcome {
-        Err(problem) if unresolved => {
+    match problem {
+        Some(problem) if unresolved => {
             let message = problem.message.clone();
             conditions.add(types::RESOLVED_REFS, Truth::False, problem.reason, message);
         }
-        Err(problem) if pending => {
+        Some(problem) if pending => {
             let message = problem.message.clone();
             conditions.add(types::RESOLVED_REFS, Truth::Unknown, reasons::PENDING, message);
         }
@@ -197,23 +220,42 @@ fn status(
             conditions.add(types::RESOLVED_REFS, Truth::True, reasons::RESOLVED_REFS, message);
         }
     }
-    let (reason, message) = match outcome {
-        Err(problem) => (reasons::INVALID, problem.message.as_str()),
-        Ok(_) if used => (reasons::PENDING, "waiting for the proxies to confirm"),
-        Ok(_) => (reasons::PENDING, "no route or listener that is served uses the filter"),
+    let (reason, message) = match (&outcome.served, &outcome.refused) {
+        (Err(problem), _) => (reasons::INVALID, problem.message.as_str()),
+        (Ok(_), Some(refused)) => (reasons::LAST_GOOD_SERVES, refused.message.as_str()),
+        (Ok(_), None) if used => (reasons::PENDING, "waiting for the proxies to confirm"),
+        (Ok(_), None) => (reasons::PENDING, "no route or listener that is served uses the filter"),
     };
     conditions.add(types::PROGRAMMED, Truth::False, reason, message);
     let mut status = WasmFilterStatus { conditions: conditions.finish(), ..Default::default() };
-    if let Some(FilterFacts::Ready { digest, kind, summary }) = facts {
-        status.digest = Some(digest.clone());
-        status.kind = Some(kind.name().to_owned());
-        status.plan = Some(PlanStatus {
-            reads: summary.reads.clone(),
-            writes: summary.writes.clone(),
-            tier: Some(summary.tier.clone()).filter(|tier| !tier.is_empty()),
-        });
+    match (&outcome.served, facts) {
+        (Ok(served), _) if outcome.refused.is_some() => {
+            let last_good = index.last_good(name);
+            let summary = last_good.and_then(|last| last.summary.as_ref());
+            show(&mut status, &served.module, served.kind(), summary);
+        }
+        (_, Some(FilterFacts::Ready { digest, kind, summary })) => {
+            show(&mut status, digest, *kind, Some(summary));
+        }
+        _ => {}
     }
     status
+}
+
+/// Shows what is in use.
+fn show(
+    status: &mut WasmFilterStatus,
+    digest: &str,
+    kind: PolicyKind,
+    summary: Option<&PlanSummary>,
+) {
+    status.digest = Some(digest.to_owned());
+    status.kind = Some(kind.name().to_owned());
+    status.plan = summary.map(|summary| PlanStatus {
+        reads: summary.reads.clone(),
+        writes: summary.writes.clone(),
+        tier: Some(summary.tier.clone()).filter(|tier| !tier.is_empty()),
+    });
 }
 
 /// Whether a filter is a TLS policy.

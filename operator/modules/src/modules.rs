@@ -1,7 +1,7 @@
 //! The modules that are in use.
 
 use crate::{DEFAULT_MAX_BYTES, Failure, Sources, source, summary::summary};
-use penstock_filter_host::{Host, PrepareError, Problem, digest};
+use penstock_filter_host::{CompiledModule, Host, ModuleError, PrepareError, Problem, digest};
 use penstock_gateway::{FilterFacts, FilterReason};
 use penstock_resources::WasmFilter;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,7 +24,7 @@ pub struct Modules {
     host: Host,
     max_bytes: u64,
     /// Every digest that was compiled, and why it cannot be used where it cannot.
-    compiled: BTreeMap<String, Result<(), Failure>>,
+    compiled: BTreeMap<String, Result<CompiledModule, Failure>>,
     /// Digests of compiled modules that nobody names, the one that was used last at the end.
     unused: VecDeque<String>,
     /// What was found out about a filter, for as long as its module and its spec stay.
@@ -73,14 +73,21 @@ impl Modules {
     }
 
     /// Forgets what no filter of the list uses, and unloads modules that none of them names but the
-    /// few that were used last. Called when the nodes have let go of the old configuration.
-    pub fn retain<'a>(&mut self, filters: impl Iterator<Item = &'a WasmFilter>) {
+    /// few that were used last. `serving` are the digests of generations that serve on whatever the
+    /// filters name now. Called when the nodes have let go of the old configuration.
+    pub fn retain<'a>(
+        &mut self,
+        filters: impl Iterator<Item = &'a WasmFilter>,
+        serving: impl Iterator<Item = &'a str>,
+    ) {
         let names: BTreeSet<String> = filters.map(name_of).collect();
         self.resolved.retain(|name, _| names.contains(name));
-        let used: BTreeSet<&String> = self.resolved.values().map(|(digest, ..)| digest).collect();
-        self.compiled.retain(|digest, result| result.is_ok() || used.contains(digest));
-        self.unused.retain(|digest| !used.contains(digest));
-        let fresh = self.compiled.keys().filter(|d| !used.contains(d) && !self.unused.contains(d));
+        let named: BTreeSet<&String> = self.resolved.values().map(|(digest, ..)| digest).collect();
+        let serving: BTreeSet<&str> = serving.collect();
+        let is_used = |digest: &String| named.contains(digest) || serving.contains(digest.as_str());
+        self.compiled.retain(|digest, result| result.is_ok() || is_used(digest));
+        self.unused.retain(|digest| !is_used(digest));
+        let fresh = self.compiled.keys().filter(|d| !is_used(d) && !self.unused.contains(d));
         let fresh: Vec<String> = fresh.cloned().collect();
         self.unused.extend(fresh);
         while self.unused.len() > KEPT_UNUSED {
@@ -89,6 +96,17 @@ impl Modules {
                 self.host.unload(&digest);
             }
         }
+    }
+
+    /// A module that is loaded, as bytes for another process of the same engine
+    /// ([`CompiledModule::to_artifact`]); `None` where it is not loaded.
+    pub fn artifact(&self, digest: &str) -> Option<Result<Vec<u8>, ModuleError>> {
+        self.compiled.get(digest)?.as_ref().ok().map(CompiledModule::to_artifact)
+    }
+
+    /// Digests of the modules that are loaded.
+    pub fn loaded(&self) -> impl Iterator<Item = &str> {
+        self.compiled.iter().filter(|(_, result)| result.is_ok()).map(|(digest, _)| digest.as_str())
     }
 
     fn check(
@@ -110,17 +128,15 @@ impl Modules {
 
     fn compile(&mut self, digest: &str, content: &[u8]) -> Result<(), Failure> {
         if let Some(result) = self.compiled.get(digest) {
-            return result.clone();
+            return result.as_ref().map(drop).map_err(Clone::clone);
         }
-        let result = match self.host.compile(content) {
-            Ok(module) => {
-                self.host.load(module);
-                Ok(())
-            }
-            Err(error) => Err(Failure::from(error)),
-        };
-        self.compiled.insert(digest.to_owned(), result.clone());
-        result
+        let result = self.host.compile(content).map_err(Failure::from);
+        if let Ok(module) = &result {
+            self.host.load(module.clone());
+        }
+        let outcome = result.as_ref().map(drop).map_err(Clone::clone);
+        self.compiled.insert(digest.to_owned(), result);
+        outcome
     }
 }
 

@@ -125,21 +125,40 @@ fn a_module_is_loaded_while_a_filter_uses_it_and_a_little_longer() {
         ("constant", &["x-a".to_owned()][..])
     );
     assert!(host.module(digest).is_some());
-    modules.retain([&filter].into_iter());
+    modules.retain([&filter].into_iter(), std::iter::empty());
     assert!(host.module(digest).is_some(), "it is in use");
-    modules.retain(std::iter::empty());
+    modules.retain(std::iter::empty(), std::iter::empty());
     assert!(host.module(digest).is_some(), "going back to it needs no compilation");
     for version in 0..4_u8 {
         // The same component with one more custom section is another module.
         let newer = [header_rules(), vec![0, 3, 1, b'v', version]].concat();
         fs::write(dir.path().join("h.wasm"), newer).expect("a file");
         modules.resolve(&filter, &fixture);
-        modules.retain(std::iter::empty());
+        modules.retain(std::iter::empty(), std::iter::empty());
     }
     assert!(host.module(digest).is_none(), "newer ones took its place");
     fs::write(dir.path().join("h.wasm"), header_rules()).expect("a file");
     assert_eq!(modules.resolve(&filter, &fixture), resolution, "and it comes back");
     assert!(host.module(digest).is_some());
+}
+
+#[test]
+fn the_module_of_a_generation_that_serves_on_stays_loaded_however_many_follow() {
+    let (dir, fixture) = fixture();
+    let host = Host::new(HostConfig::default()).expect("a host");
+    let mut modules = Modules::new(host.clone());
+    let config = json!({"request": [{"set": {"x-a": "1"}}]});
+    let filter = filter(json!({"file": {"path": "h.wasm"}}), config, json!([]));
+    let serving = penstock_filter_host::digest(&header_rules());
+    for version in 0..8_u8 {
+        let section = if version == 0 { Vec::new() } else { vec![0, 3, 1, b'v', version] };
+        fs::write(dir.path().join("h.wasm"), [header_rules(), section].concat()).expect("a file");
+        modules.resolve(&filter, &fixture);
+        modules.retain([&filter].into_iter(), [serving.as_str()].into_iter());
+        assert!(host.module(&serving).is_some(), "after {version}");
+    }
+    modules.retain([&filter].into_iter(), std::iter::empty());
+    assert!(host.module(&serving).is_none(), "nothing serves it, and newer ones came after it");
 }
 
 #[test]

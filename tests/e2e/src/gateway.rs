@@ -15,6 +15,8 @@ use std::{
 pub struct Gateway {
     child: Child,
     folder: tempfile::TempDir,
+    /// Not in the folder, which is watched.
+    stdout: tempfile::NamedTempFile,
     admin: SocketAddr,
 }
 
@@ -29,15 +31,16 @@ impl Gateway {
             std::fs::write(folder.path().join(name), content)?;
         }
         let admin = free_address();
+        let stdout = tempfile::NamedTempFile::new()?;
         let child = Command::new(penstock()?)
             .args(["run", "--admin", &admin.to_string(), "-f"])
             .arg(folder.path())
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout.reopen()?)
             .stderr(std::fs::File::create(folder.path().join("stderr.log"))?)
             .spawn()?;
-        let mut gateway = Self { child, folder, admin };
+        let mut gateway = Self { child, folder, stdout, admin };
         gateway.wait_until_ready()?;
         Ok(gateway)
     }
@@ -96,6 +99,14 @@ impl Gateway {
     /// When it cannot be read.
     pub fn metrics(&self) -> Result<String> {
         Ok(get(self.admin, "admin", "/metrics")?.body)
+    }
+
+    /// What the process told people: the statuses of objects, line by line.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stdout(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.stdout.path())?)
     }
 
     /// What the process wrote to standard error.

@@ -1,7 +1,7 @@
 //! Certificates, and clients that speak TLS.
 
 use crate::{Answer, parse};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, client::conn};
@@ -43,9 +43,15 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 
-/// Sends requests on one HTTP/2 connection over TLS. A request that was sent is never sent again.
-#[derive(Clone, Debug)]
-pub struct Requests(conn::http2::SendRequest<Empty<Bytes>>);
+/// Sends requests on one connection over TLS. A request that was sent is never sent again.
+#[derive(Debug)]
+pub struct Requests(Sender);
+
+#[derive(Debug)]
+enum Sender {
+    Http1(conn::http1::SendRequest<Empty<Bytes>>),
+    Http2(conn::http2::SendRequest<Empty<Bytes>>),
+}
 
 impl Authority {
     /// A new authority.
@@ -188,6 +194,19 @@ impl Client {
         }
     }
 
+    /// Opens an HTTP/1.1 connection with the server name `name`.
+    ///
+    /// # Errors
+    /// When it does not come about.
+    pub async fn http1(&self, address: SocketAddr, name: &str) -> Result<Requests> {
+        let io = TokioIo::new(self.connect(address, name, b"http/1.1").await?);
+        let (sender, connection) = conn::http1::handshake(io).await?;
+        // How the connection ends shows in its requests.
+        #[expect(clippy::disallowed_methods, reason = "a client, not a request of a worker")]
+        tokio::spawn(connection);
+        Ok(Requests(Sender::Http1(sender)))
+    }
+
     /// Opens an HTTP/2 connection with the server name `name`.
     ///
     /// # Errors
@@ -199,20 +218,51 @@ impl Client {
         // How the connection ends shows in its requests.
         #[expect(clippy::disallowed_methods, reason = "a client, not a request of a worker")]
         tokio::spawn(connection);
-        Ok(Requests(sender))
+        Ok(Requests(Sender::Http2(sender)))
     }
 }
 
 impl Requests {
+    /// Waits for the server to end the connection, on which no request is sent.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ended(&self) -> Result<()> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let closed = match &self.0 {
+                Sender::Http1(sender) => sender.is_closed(),
+                Sender::Http2(sender) => sender.is_closed(),
+            };
+            if closed {
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < end, "the server keeps the connection");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// `GET path` for `host`: status and `x-` fields and body as an [`Answer`].
     ///
     /// # Errors
     /// When there is no complete answer.
     pub async fn get(&mut self, host: &str, path: &str) -> Result<Answer> {
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = format!("https://{host}{path}").parse()?;
-        timeout(PATIENCE, self.0.ready()).await??;
-        let (head, body) = timeout(PATIENCE, self.0.send_request(request)).await??.into_parts();
+        let request = Request::get(match self.0 {
+            Sender::Http1(_) => path.to_owned(),
+            Sender::Http2(_) => format!("https://{host}{path}"),
+        });
+        let response = match &mut self.0 {
+            Sender::Http1(sender) => {
+                timeout(PATIENCE, sender.ready()).await??;
+                let request = request.header("host", host).body(Empty::new())?;
+                timeout(PATIENCE, sender.send_request(request)).await??
+            }
+            Sender::Http2(sender) => {
+                timeout(PATIENCE, sender.ready()).await??;
+                timeout(PATIENCE, sender.send_request(request.body(Empty::new())?)).await??
+            }
+        };
+        let (head, body) = response.into_parts();
         let body = timeout(PATIENCE, body.collect()).await??.to_bytes();
         let mut text = format!("HTTP/2 {}", head.status);
         for (field, value) in &head.headers {

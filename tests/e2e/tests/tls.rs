@@ -379,6 +379,64 @@ async fn decision_7_no_session_outlives_its_policy() -> Result<()> {
 }
 
 #[tokio::test]
+async fn decision_7_a_policy_that_is_new_on_a_name_ends_the_connections_from_before() -> Result<()>
+{
+    let site = Site::start()?;
+    let billing = site.clients.issue(&[BILLING])?;
+    let client = site.client(&[&TLS13], Some(&billing))?;
+    let (edge, plain) = (site.edge, "plain.example");
+    let mut before = [client.http1(edge, plain).await?, client.http2(edge, plain).await?];
+    let mut other = [
+        client.http1(edge, "billing.example").await?,
+        client.http2(edge, "billing.example").await?,
+    ];
+    for (connections, name) in [(&mut before, plain), (&mut other, "billing.example")] {
+        for connection in connections {
+            ensure!(connection.get(name, "/").await?.status == 200, "{name} before the change");
+        }
+    }
+
+    // By an ExtensionRef of the route: a policy that these clients would satisfy.
+    let route_of = |filters: &[&str]| route("edge", "plain", plain, "/", filters, &[]);
+    let changed = routes().replace(&route_of(&["edition"]), &route_of(&["strict", "edition"]));
+    ensure!(changed != routes(), "the route is found");
+    site.gateway.write("routes.yaml", &changed)?;
+    site.gateway.reload()?;
+    for connection in &before {
+        connection.ended().await.context("no policy judged it, and its name has one now")?;
+    }
+    for connection in &mut other {
+        let answer =
+            connection.get("billing.example", "/").await.context("its name is the same")?;
+        ensure!(answer.status == 200, "{answer:?}");
+    }
+    ensure!(site.status(&client, plain, "/").await? == 200, "a new connection is judged");
+    let alert = site.client(&[&TLS12], None)?.alert(edge, plain).await?;
+    ensure!(alert == AlertDescription::ProtocolVersion, "and not every one let in: {alert:?}");
+
+    // By targetRefs: for all names of the listener.
+    let late = "---
+apiVersion: penstock.dev/v1alpha1
+kind: WasmFilter
+metadata: { name: late }
+spec:
+  config: { allowedNames: [billing.example] }
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: edge }]
+  module: { file: { path: ";
+    let module = filters_folder()?.join("tls-policy.wasm");
+    let late = format!("{}{late}{} }} }}\n", filters(BILLING_ONLY, 1)?, module.display());
+    site.gateway.write("filters.yaml", &late)?;
+    site.gateway.reload()?;
+    for connection in &other {
+        connection.ended().await.context("its listener has a policy more")?;
+    }
+    ensure!(site.status(&client, "billing.example", "/").await? == 200, "judged by both");
+    let alert = client.alert(edge, plain).await?;
+    ensure!(alert == AlertDescription::UnrecognisedName, "not on the listener's list: {alert:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn decision_7_names_and_versions_are_only_ever_tightened() -> Result<()> {
     let site = Site::start()?;
     let [old, new] = [site.client(BOTH[0], None)?, site.client(BOTH[1], None)?];

@@ -312,3 +312,61 @@ fn gateway_config() {
         ],
     );
 }
+
+#[test]
+fn load_balancer_pool() {
+    const RANGE: &str = "/spec/ranges/0";
+    let pool = json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerPool",
+        "metadata": {"name": "edge"},
+        "spec": {
+            "ranges": [{"cidr": "192.0.2.0/28"}, {"start": "2001:db8::1", "stop": "2001:db8::9"}],
+            "gatewaySelector": {"matchLabels": {"tier": "edge"}},
+            "namespaceSelector": {"matchExpressions": [
+                {"key": "a", "operator": "In", "values": ["b"]}, {"key": "c", "operator": "Exists"},
+            ]},
+        },
+    });
+    let range = |name, to, refused: Option<&'static str>| Case {
+        name,
+        set: RANGE,
+        to,
+        refused: refused.map(|said| (RANGE, said)),
+    };
+    let two = "a range has either cidr or start";
+    run(
+        &pool,
+        vec![
+            range("one address", json!({"start": "192.0.2.1"}), None),
+            range("nothing", json!({}), Some(two)),
+            range("both", json!({"cidr": "192.0.2.0/28", "start": "192.0.2.1"}), Some(two)),
+            range("an end without a start", json!({"stop": "192.0.2.1"}), Some(two)),
+            range("no block", json!({"cidr": "192.0.2.0"}), Some("cidr must be a block")),
+            range("too long", json!({"cidr": "192.0.2.0/33"}), Some("cidr must be a block")),
+            range("no address", json!({"start": "edge"}), Some("start must be an IP address")),
+            range(
+                "two families",
+                json!({"start": "192.0.2.1", "stop": "2001:db8::"}),
+                Some("one address family"),
+            ),
+            Case {
+                name: "no range",
+                set: "/spec/ranges",
+                to: json!([]),
+                refused: Some(("/spec/ranges", "at least 1")),
+            },
+            Case {
+                name: "values with Exists",
+                set: "/spec/namespaceSelector/matchExpressions/1/values",
+                to: json!(["d"]),
+                refused: Some(("/spec/namespaceSelector/matchExpressions/1", "take none")),
+            },
+            Case {
+                name: "another operator",
+                set: "/spec/namespaceSelector/matchExpressions/1/operator",
+                to: json!("Gt"),
+                refused: Some(("/spec/namespaceSelector/matchExpressions/1/operator", "Gt")),
+            },
+        ],
+    );
+}

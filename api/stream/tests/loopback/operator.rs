@@ -16,8 +16,9 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Runtime},
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, LocalSet},
 };
 
 /// Which tokens prove what. Shared with the test, which changes it.
@@ -152,9 +153,19 @@ pub(crate) fn eventually(
     }
 }
 
-/// Runs a test with tasks of its own thread.
+/// Runs a test with tasks of its own thread. One that fails while a data plane is stopped does not wait
+/// for it.
 pub(crate) fn on_this_thread(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime.expect("a runtime"), test);
+    struct Unwaited(Option<Runtime>);
+    impl Drop for Unwaited {
+        fn drop(&mut self) {
+            if let Some(runtime) = self.0.take() {
+                runtime.shutdown_background();
+            }
+        }
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let tasks = LocalSet::new();
+    let runtime = Unwaited(Some(runtime));
+    tasks.block_on(runtime.0.as_ref().expect("not dropped"), test);
 }

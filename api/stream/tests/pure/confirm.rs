@@ -212,6 +212,26 @@ fn agents_do_not_serve_and_are_not_asked() {
 }
 
 #[test]
+fn what_is_refused_serves_on_where_every_node_of_the_set_says_so() {
+    let mut world = World::new();
+    let (one, two) = (world.join("one"), world.join("two"));
+    let key = endpoints("n/b0:80", 1).key();
+    let refused = Refused::new(key, "InvalidConfig", "no");
+    let says = |world: &mut World, stream: &StreamId, refused: Refused| {
+        let version = world.current.version();
+        world.members.said(stream, (version, vec![refused]), Some(version), world.now);
+    };
+    says(&mut world, &one, refused.clone().kept());
+    says(&mut world, &two, refused.clone().kept());
+    assert_eq!(world.confirmed().refused, [refused.clone().kept()]);
+    says(&mut world, &two, refused.clone());
+    assert_eq!(world.confirmed().refused, [refused.clone()]);
+    says(&mut world, &one, refused.clone());
+    says(&mut world, &two, refused.clone().kept());
+    assert_eq!(world.confirmed().refused, [refused]);
+}
+
+#[test]
 fn refusals_of_the_set_are_joined_one_for_each_resource() {
     let mut world = World::new();
     let (a, b, old) = (world.open("a"), world.open("b"), world.join("c"));

@@ -6,12 +6,12 @@
 
 use penstock_config::{
     BackendChoice, Certificate, ClientValidation, Endpoints, Failure, Filter, Frontend, Gateway,
-    Header, HeaderEdit, HttpMatch, Listener, PathEdit, PathMatch, ResourceKind, Rule, State, Step,
-    StepAction, ValueMatch, ValueTest,
+    Header, HeaderEdit, HttpMatch, Kind, Listener, PathEdit, PathMatch, ResourceKind, Rule, State,
+    Step, StepAction, ValueMatch, ValueTest, Version,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 /// What stands in place of a value that may be a secret.
 const REDACTED: &str = "REDACTED";
@@ -20,13 +20,23 @@ const REDACTED: &str = "REDACTED";
 const SECRET_NAMES: [&str; 9] =
     ["auth", "cookie", "token", "secret", "password", "key", "credential", "session", "signature"];
 
-/// A configuration as JSON: its version, and each kind's resources by their names.
-pub fn dump(state: &State) -> Value {
+/// A configuration as JSON: its version, and each kind's resources by their names. Filters whose last
+/// good generation serves, because the one of the configuration is refused, have it as `serving`.
+pub fn dump<'a>(
+    state: &State,
+    last_good: impl IntoIterator<Item = (&'a Filter, Version)>,
+) -> Value {
+    let mut last_good: HashMap<&str, Value> = last_good
+        .into_iter()
+        .map(|(serving, version)| (serving.name.as_str(), versioned(filter(serving), version)))
+        .collect();
     let mut kinds: Map<String, Value> = Map::new();
     for resource in state.iter() {
-        let mut value = resource_value(&resource.content);
-        if let Value::Object(fields) = &mut value {
-            fields.insert("version".into(), resource.version.to_string().into());
+        let mut value = versioned(resource_value(&resource.content), resource.version);
+        if resource.key.kind() == Kind::Filter
+            && let Some(serving) = last_good.remove(resource.key.name.as_str())
+        {
+            value["serving"] = serving;
         }
         let kind =
             kinds.entry(resource.key.kind().name()).or_insert_with(|| Value::Object(Map::new()));
@@ -35,6 +45,11 @@ pub fn dump(state: &State) -> Value {
         }
     }
     json!({ "version": state.version().to_string(), "resources": kinds })
+}
+
+fn versioned(mut value: Value, version: Version) -> Value {
+    value["version"] = version.to_string().into();
+    value
 }
 
 fn resource_value(content: &ResourceKind) -> Value {
@@ -288,14 +303,14 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown() {
-        let text = dump(&state()).to_string();
+        let text = dump(&state(), []).to_string();
         assert!(!text.contains(SECRET), "{text}");
     }
 
     #[test]
     fn everything_else_is_shown_under_the_key_it_has_in_the_configuration() {
         let state = state();
-        let dump = dump(&state);
+        let dump = dump(&state, []);
         assert_eq!(dump["version"], state.version().to_string());
         let rule = &dump["resources"]["rule"]["shop/api/things"];
         assert_eq!(rule["matches"][0]["path"]["prefix"], "/v1");

@@ -2,9 +2,9 @@
 
 use super::Connection;
 use crate::{
-    snapshot::Port,
+    snapshot::{Port, Snapshot},
     tls,
-    worker::{Bound, ConnectionState, Ending, SnapshotTls, Worker},
+    worker::{ConnectionState, Ending, Entrance, SnapshotTls, Worker},
 };
 use bytes::Bytes;
 use std::{
@@ -33,7 +33,7 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// Accepts connections until told to close; then those that wait already, and no more.
 pub async fn accept(
     worker: Rc<Worker>,
-    bound: Bound,
+    entrance: Entrance,
     listener: TcpListener,
     mut closing: watch::Receiver<bool>,
 ) {
@@ -43,10 +43,10 @@ pub async fn accept(
             _ = closing.changed() => break,
         };
         match accepted {
-            Ok((stream, peer)) => open(&worker, &bound, stream, peer),
+            Ok((stream, peer)) => open(&worker, entrance, stream, peer),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(address = %bound.address, "cannot accept: {error}");
+                tracing::warn!(%entrance, "cannot accept: {error}");
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }
@@ -54,7 +54,7 @@ pub async fn accept(
     // The event queue may know of connections that the listener has not been told of yet.
     tokio::task::yield_now().await;
     while let Some(Ok((stream, peer))) = waiting(&listener).await {
-        open(&worker, &bound, stream, peer);
+        open(&worker, entrance, stream, peer);
     }
 }
 
@@ -98,19 +98,31 @@ impl Drop for Place {
     }
 }
 
-fn open(worker: &Rc<Worker>, bound: &Bound, stream: TcpStream, peer: SocketAddr) {
+/// The serving port of a connection; `None` where nothing is served at the address it was made to.
+fn serving_port(entrance: Entrance, stream: &TcpStream, snapshot: &Snapshot) -> Option<u32> {
+    match entrance {
+        Entrance::Bound(bound) => Some(bound.port),
+        Entrance::Steered(_) => snapshot.frontends.serving_port(stream.local_addr().ok()?),
+    }
+}
+
+fn open(worker: &Rc<Worker>, entrance: Entrance, stream: TcpStream, peer: SocketAddr) {
     let view = worker.view();
-    let Some(port) = view.snapshot.ports.get(&bound.port) else { return };
-    let settings = port.settings();
     let cells = worker.telemetry.cells();
     cells.connections_accepted.inc();
-    let Some(place) = Place::take(worker, &bound.open, settings.max_connections) else {
+    let serving = serving_port(entrance, &stream, &view.snapshot);
+    let Some((number, port)) = serving.and_then(|n| Some((n, view.snapshot.ports.get(&n)?))) else {
+        cells.connections_closed.inc("no-listener");
+        return;
+    };
+    let settings = port.settings();
+    let Some(place) = Place::take(worker, &port.open, settings.max_connections) else {
         cells.connections_closed.inc("max-connections");
         return;
     };
     let state = worker.connections.add(
         &worker.clock,
-        bound.port,
+        number,
         settings.header_timeout,
         settings.idle_timeout,
         settings.body_timeout,
@@ -197,9 +209,10 @@ async fn encrypted(
                 cells.handshake_duration.observe(started.elapsed());
             }
             drop(policies);
+            let session = Rc::new(session);
+            state.let_in_by(session.clone());
             // The policies may have changed while they judged.
-            state.judged_by(session.satisfied.clone());
-            state.drain_outdated(|policy| worker.view().snapshot.filter_version(policy));
+            state.drain_outdated(|port, session| worker.view().snapshot.admits(port, session));
             let h2 = session.alpn == Some("h2");
             let connection = Connection::new(worker.clone(), port, peer, Some(session), state);
             connection.serve(stream, Bytes::new(), h2, port).await;

@@ -1,6 +1,6 @@
 //! One client connection.
 
-use super::{guard::Guard, service};
+use super::{guard::Guard, late::answer_late_head, service};
 use crate::{
     filters::Parts,
     snapshot::Port,
@@ -62,7 +62,7 @@ impl Connection {
         worker: Rc<Worker>,
         port: &Port,
         peer: SocketAddr,
-        tls: Option<TlsSession>,
+        tls: Option<Rc<TlsSession>>,
         state: Rc<ConnectionState>,
     ) -> Self {
         let address = peer.ip().to_canonical().to_string();
@@ -112,19 +112,27 @@ impl Connection {
                 .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
                 .max_local_error_reset_streams(MAX_ERROR_RESETS)
                 .serve_connection(io, service);
-            drive(served, &state, |served| served.graceful_shutdown()).await
+            drive(pin!(served), &state, |served| served.graceful_shutdown()).await
         } else {
             let mut builder = http1::Builder::new();
             if settings.max_headers != HYPER_MAX_HEADERS {
                 builder.max_headers(settings.max_headers);
             }
-            let served = builder
+            let mut served = builder
                 .half_close(true)
                 .max_header_size(settings.max_header_bytes)
                 .max_buf_size(settings.read_buffer())
                 .serve_connection(io, service)
                 .with_upgrades();
-            drive(served, &state, |served| served.graceful_shutdown()).await
+            let ended =
+                drive(Pin::new(&mut served), &state, |served| served.graceful_shutdown()).await;
+            if state.is_late_head()
+                && let Some(parts) = served.into_parts()
+            {
+                // Boxed: rare, and a served connection must not carry it.
+                Box::pin(answer_late_head(parts.io.into_inner())).await;
+            }
+            ended
         };
         if let Err(error) = ended {
             tracing::debug!("client connection: {error}");
@@ -134,14 +142,13 @@ impl Connection {
 
 /// Drives a connection to its end, or to the end that the worker wants.
 async fn drive<C>(
-    served: C,
+    mut served: Pin<&mut C>,
     state: &ConnectionState,
     drain: impl Fn(Pin<&mut C>),
 ) -> Result<(), String>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut served = pin!(served);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         match state.poll_ending(cx) {

@@ -7,6 +7,7 @@ mod forwarded;
 mod framing;
 mod guard;
 mod head;
+mod late;
 mod ongoing;
 mod respond;
 mod service;

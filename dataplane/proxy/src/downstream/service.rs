@@ -87,7 +87,7 @@ fn arrive(
     let connection = ongoing.connection.clone();
     let worker = &connection.worker;
     let cell = worker.telemetry.worker();
-    let Some(port) = view.snapshot.ports.get(&connection.parts.port) else {
+    let Some(port) = view.snapshot.ports.get(&connection.state.serving_port()) else {
         return fail(Reason::NoRoute);
     };
     // A port that changed its protocol is another one for connections from before.
@@ -108,7 +108,7 @@ fn arrive(
     let listener = &port.listeners[group.first as usize];
     listener.cells.at(cell).requests[usize::from(parts.version == Version::HTTP_2)].inc();
     exchange.record.note(|detail| detail.listener = Some(listener.key.clone()));
-    let session = connection.parts.tls.as_ref();
+    let session = connection.parts.tls.as_deref();
     if session.is_some_and(|session| !group.has(&session.listener)) {
         return fail(Reason::Misdirected);
     }

@@ -18,7 +18,7 @@ pub struct Parts {
     /// The port that the client dialled.
     pub port: u32,
     /// Present on TLS connections.
-    pub tls: Option<TlsSession>,
+    pub tls: Option<Rc<TlsSession>>,
 }
 
 /// One exchange: a request on its way through the steps, then its response.

@@ -1,8 +1,8 @@
 //! From a configuration to a snapshot.
 
 use super::{
-    Backend, Choice, FilterSlot, ListenerInfo, Port, Program, RouteRule, Settings, Snapshot,
-    backend, program,
+    Backend, Choice, Frontends, ListenerInfo, Port, Program, RouteRule, Settings, Snapshot,
+    Unprepared, backend, filter::Filters, program,
 };
 use crate::{
     routing::RouteTable,
@@ -13,8 +13,8 @@ use hashbrown::HashMap;
 use penstock_config::{
     BackendChoice, Endpoints, Key, Kind, Listener, ListenerProtocol, ResourceKind, Rule, State,
 };
-use penstock_filter_host::{Host, PrepareError};
-use std::{sync::Arc, time::Duration};
+use penstock_filter_host::Host;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// What a snapshot is built with.
 pub struct Context<'a> {
@@ -24,17 +24,27 @@ pub struct Context<'a> {
     pub metrics: &'a Metrics,
     /// The snapshot that serves now; what did not change is taken over from it.
     pub previous: &'a Snapshot,
+    /// Versions of filters that a worker could not prepare: they are refused.
+    pub unprepared: &'a [Unprepared],
 }
 
 impl Snapshot {
-    /// Compiles a configuration. What cannot be served is refused, and the rest is.
+    /// Compiles a configuration. What cannot be served is refused, and the rest is. Of a filter that
+    /// is refused the last good generation serves on.
     pub fn build(state: Arc<State>, context: &Context<'_>) -> (Self, Vec<Refusal>) {
         let mut refused = Vec::new();
-        let filters = filters(&state, context, &mut refused);
+        let filters = Filters {
+            host: context.host,
+            metrics: context.metrics,
+            previous: &context.previous.filters,
+            unprepared: context.unprepared,
+        };
+        let filters = filters.compile(&state, &mut refused);
         let backends = backends(&state, context.metrics);
         let mut snapshot = Self {
             version: state.version(),
             ports: HashMap::new(),
+            frontends: Frontends::of(&state),
             rules: Vec::new(),
             filters,
             backends,
@@ -49,8 +59,17 @@ impl Snapshot {
             .collect();
         snapshot.rules =
             rules.iter().map(|rule| snapshot.rule(rule, context, &mut refused)).collect();
-        snapshot.ports = ports(&state, &rules, context, &mut refused);
+        snapshot.ports = ports(&snapshot.in_service(), &rules, context, &mut refused);
         (snapshot, refused)
+    }
+
+    /// The configuration with the generations of filters that really serve.
+    fn in_service(&self) -> Cow<'_, State> {
+        let mut state = Cow::Borrowed(&*self.state);
+        for slot in self.filters.iter().filter(|slot| slot.stands_in) {
+            state.to_mut().insert(slot.resource());
+        }
+        state
     }
 
     fn rule(&self, rule: &Rule, context: &Context<'_>, refused: &mut Vec<Refusal>) -> RouteRule {
@@ -109,55 +128,6 @@ fn reference(choice: &BackendChoice) -> &str {
     if choice.reference.is_empty() { &choice.backend } else { &choice.reference }
 }
 
-/// Every filter with its plan. A filter that did not change is not tried again.
-fn filters(state: &State, context: &Context<'_>, refused: &mut Vec<Refusal>) -> Vec<FilterSlot> {
-    let mut slots = Vec::new();
-    for resource in state.iter() {
-        let ResourceKind::Filter(filter) = &*resource.content else { continue };
-        let before = context.previous.filter(&filter.name).map(|(_, slot)| slot);
-        if let Some(slot) = before
-            && slot.version == resource.version
-            && slot.plan.is_some()
-        {
-            slots.push(slot.clone());
-            continue;
-        }
-        let plan = match context.host.check(filter) {
-            Ok(plan) => Some(plan),
-            Err(error) => {
-                refused.push(Refusal {
-                    key: resource.key.clone(),
-                    reason: prepare_reason(&error),
-                    message: error.to_string(),
-                });
-                None
-            }
-        };
-        slots.push(FilterSlot {
-            name: filter.name.as_str().into(),
-            version: resource.version,
-            config: Arc::new(filter.clone()),
-            plan,
-            cells: context.metrics.filters.get(&filter.name),
-        });
-    }
-    slots.sort_by(|left, right| left.name.cmp(&right.name));
-    slots
-}
-
-/// The reason that a WasmFilter's status gives for an error.
-pub(crate) fn prepare_reason(error: &PrepareError) -> &'static str {
-    match error {
-        PrepareError::ModuleNotFound(_) => "ModuleNotFound",
-        PrepareError::WrongWorld { .. } => "WrongWorld",
-        PrepareError::CapabilityDenied(_) => "CapabilityDenied",
-        PrepareError::InvalidConfig { .. } => "InvalidConfig",
-        PrepareError::Limits(_) | PrepareError::InvalidPlan(_) | PrepareError::Failed { .. } => {
-            "ModuleInvalid"
-        }
-    }
-}
-
 fn backends(state: &State, metrics: &Metrics) -> Vec<Backend> {
     let mut endpoints: HashMap<&str, &Endpoints> = HashMap::new();
     let mut backends = Vec::new();
@@ -193,11 +163,17 @@ fn ports(
     let mut by_port: std::collections::BTreeMap<u32, Vec<(&str, &Listener)>> = Default::default();
     for resource in state.iter() {
         if let ResourceKind::Listener(listener) = &*resource.content {
-            by_port.entry(listener.port).or_default().push((&resource.key.name, listener));
+            by_port
+                .entry(listener.serving_port())
+                .or_default()
+                .push((&resource.key.name, listener));
         }
     }
     let mut ports = HashMap::new();
-    for (number, mut listeners) in by_port {
+    for (serving, mut listeners) in by_port {
+        let before = context.previous.ports.get(&serving);
+        // A serving port has one dialled port: it belongs to one Gateway, or is the dialled port.
+        let number = listeners[0].1.port;
         let https = listeners.iter().any(|(_, l)| l.protocol() == ListenerProtocol::Https);
         listeners.retain(|(key, listener)| {
             let fits = https == (listener.protocol() == ListenerProtocol::Https);
@@ -227,8 +203,8 @@ fn ports(
             }
         }
         let tls = https.then(|| {
-            let before = context.previous.ports.get(&number).and_then(|port| port.tls.as_deref());
-            let (tls, refusals) = TlsPort::build(number, state, before);
+            let before = before.and_then(|port| port.tls.as_deref());
+            let (tls, refusals) = TlsPort::build(serving, state, before);
             refused.extend(refusals);
             Arc::new(tls)
         });
@@ -236,7 +212,8 @@ fn ports(
             .iter()
             .map(|(key, listener)| info(key, listener, state, context.metrics))
             .collect();
-        ports.insert(number, Arc::new(Port { number, table, listeners, tls }));
+        let open = before.map(|port| port.open.clone()).unwrap_or_default();
+        ports.insert(serving, Arc::new(Port { number, table, listeners, tls, open }));
     }
     ports
 }

@@ -7,20 +7,23 @@
 
 mod backend;
 mod build;
+mod filter;
+mod frontend;
 mod port;
 mod program;
 mod rule;
 
 pub use backend::{Backend, Host};
 pub use build::Context;
-pub(crate) use build::prepare_reason;
+pub(crate) use filter::refusal;
+pub use filter::{FilterSlot, Unprepared};
+pub use frontend::Frontends;
 pub use port::{ListenerInfo, Port, Settings};
 pub use program::{PolicyStep, Program, RequestAction, RequestStep, ResponseAction, ResponseStep};
 pub use rule::{Choice, RouteRule};
 
-use crate::telemetry::{FilterCells, Series};
-use penstock_config::{Filter, State, Version};
-use penstock_filter_host::Plan;
+use crate::tls::TlsSession;
+use penstock_config::{State, Version};
 use std::sync::Arc;
 
 /// A configuration compiled for requests.
@@ -30,29 +33,16 @@ pub struct Snapshot {
     pub version: Version,
     /// The configuration itself.
     pub state: Arc<State>,
-    /// Ports by number as the client dials it.
+    /// Ports by serving port.
     pub ports: hashbrown::HashMap<u32, Arc<Port>>,
+    /// The ways in, for sockets that serve all ports.
+    pub frontends: Frontends,
     /// Rules, by the index that a port's table gives.
     pub rules: Vec<RouteRule>,
     /// Filters, by the index that steps give.
     pub filters: Vec<FilterSlot>,
     /// Backends, by the index that choices give.
     pub backends: Vec<Backend>,
-}
-
-/// A filter of a snapshot.
-#[derive(Clone, Debug)]
-pub struct FilterSlot {
-    /// `namespace/name`.
-    pub name: Arc<str>,
-    /// Hash of its configuration.
-    pub version: Version,
-    /// Its configuration.
-    pub config: Arc<Filter>,
-    /// What it declared; absent where it cannot be prepared: its steps then answer 500.
-    pub plan: Option<Arc<Plan>>,
-    /// Its metrics.
-    pub cells: Arc<Series<FilterCells>>,
 }
 
 impl Snapshot {
@@ -63,6 +53,7 @@ impl Snapshot {
             version: state.version(),
             state: Arc::new(state),
             ports: Default::default(),
+            frontends: Frontends::default(),
             rules: Vec::new(),
             filters: Vec::new(),
             backends: Vec::new(),
@@ -79,5 +70,16 @@ impl Snapshot {
     /// The version of the filter of that name.
     pub fn filter_version(&self, name: &str) -> Option<Version> {
         self.filter(name).map(|(_, slot)| slot.version)
+    }
+
+    /// Whether an earlier handshake on a serving port still counts: where not, requests for its
+    /// server name are answered 421.
+    pub fn admits(&self, port: u32, session: &TlsSession) -> bool {
+        let current = |filter: &str| self.filter_version(filter);
+        match self.ports.get(&port).and_then(|port| port.tls.as_deref()) {
+            Some(tls) => tls.admits(session, current),
+            // What becomes of the connections of a port that is gone is not a matter of policies.
+            None => true,
+        }
     }
 }

@@ -6,7 +6,10 @@ use crate::{
     tls::TlsPort,
 };
 use penstock_config::Gateway;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 /// One port with all its listeners.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Port {
     pub listeners: Vec<ListenerInfo>,
     /// Present on an HTTPS port.
     pub tls: Option<Arc<TlsPort>>,
+    /// Open connections, all workers together; goes on in the next snapshot.
+    pub open: Arc<AtomicU32>,
 }
 
 /// A listener of a port.

@@ -13,6 +13,7 @@ use super::certificate::{Certificates, ServerCertificate};
 use super::client_auth::Anchors;
 use super::listener::{PROVIDER, ServedListener};
 use super::names::NameMap;
+use super::session::{TlsSession, required_satisfied};
 use super::terms::HandshakeTerms;
 use super::tickets::{TermsKey, TicketKeys};
 
@@ -45,7 +46,7 @@ pub(super) enum Entry {
 }
 
 impl TlsPort {
-    /// Builds the HTTPS listeners of a port.
+    /// Builds the HTTPS listeners of a serving port.
     ///
     /// What cannot be used is refused and the rest served: a certificate, or the listener when
     /// nothing usable is left of it. Where a certificate changed into one that cannot be used, the
@@ -98,6 +99,23 @@ impl TlsPort {
         }
     }
 
+    /// Whether an earlier handshake still counts: every policy that judged it is in force in that
+    /// version, and by now its server name has no other listener and no policy more. `current` gives
+    /// the version of a filter.
+    pub fn admits(&self, session: &TlsSession, current: impl Fn(&str) -> Option<Version>) -> bool {
+        let judged = |(filter, version): &(String, Version)| current(filter) == Some(*version);
+        let sni = session.sni.as_deref();
+        session.satisfied.iter().all(judged)
+            && match self.listener(sni) {
+                Some(Entry::Served(listener)) => {
+                    listener.key == session.listener
+                        && required_satisfied(Some(session), listener.filters(sni), &current)
+                }
+                Some(Entry::Refused(key)) => *key == session.listener,
+                None => false,
+            }
+    }
+
     fn served(&self, key: &str) -> Option<&Arc<ServedListener>> {
         self.listeners.values().find_map(|entry| match entry {
             Entry::Served(listener) if listener.key == key => Some(listener),
@@ -110,7 +128,8 @@ impl TlsPort {
 fn https(state: &State, port: u32) -> impl Iterator<Item = (&Versioned, &Listener)> {
     state.iter().filter_map(move |resource| match &*resource.content {
         ResourceKind::Listener(listener)
-            if listener.port == port && listener.protocol() == ListenerProtocol::Https =>
+            if listener.serving_port() == port
+                && listener.protocol() == ListenerProtocol::Https =>
         {
             Some((resource, listener))
         }

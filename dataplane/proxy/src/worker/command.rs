@@ -27,6 +27,15 @@ pub enum Command {
         /// Where to say so.
         done: Sender<Committed>,
     },
+    /// Accept on sockets that the agent handed over, and no longer on others.
+    Steer {
+        /// New sockets of this worker.
+        open: Vec<(u16, TcpListener)>,
+        /// Sockets that get no new connections.
+        close: Vec<u16>,
+        /// Where to say so.
+        done: Sender<Committed>,
+    },
     /// End: no new connections, the others after their requests, at the latest after this time.
     Drain(Duration),
 }

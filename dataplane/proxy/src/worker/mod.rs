@@ -6,6 +6,7 @@
 
 mod clock;
 mod command;
+mod heartbeat;
 mod policies;
 mod registry;
 mod socket;
@@ -14,9 +15,10 @@ mod view;
 
 pub use clock::{Clock, TICK, Watch, ticks};
 pub use command::{Command, Committed, Prepared};
+pub use heartbeat::Heartbeat;
 pub use policies::{Policies, SnapshotTls};
 pub use registry::{ConnectionState, Ending, Pulse, Registry};
-pub use socket::{BindError, Bound, bind};
+pub use socket::{BindError, Bound, Entrance, bind};
 pub use thread::{WorkerConfig, spawn};
 pub use view::View;
 
@@ -24,6 +26,7 @@ use crate::{telemetry::WorkerTelemetry, upstream::Pool};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
 };
 
 /// What the tasks of one worker share.
@@ -39,6 +42,8 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// Its client connections.
     pub connections: Registry,
+    /// Says that it turns.
+    pub heartbeat: Arc<Heartbeat>,
     view: RefCell<Rc<View>>,
     draining: Cell<bool>,
 }

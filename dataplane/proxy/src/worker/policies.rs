@@ -1,6 +1,6 @@
 //! The policies of a worker.
 
-use super::View;
+use super::{Heartbeat, View};
 use crate::tls::TlsPolicies;
 use penstock_config::Version;
 use penstock_filter_host::{
@@ -12,6 +12,7 @@ use std::{
     fmt,
     rc::Rc,
     sync::Arc,
+    time::Instant,
 };
 
 /// The live policies of a worker. Calls are synchronous, so there is never one within another.
@@ -19,12 +20,18 @@ pub struct Policies {
     number: usize,
     worker: RefCell<Worker>,
     retired: RefCell<Vec<Policy>>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 impl Policies {
     /// No policies yet.
-    pub fn new(host: &Host, number: usize) -> Self {
-        Self { number, worker: RefCell::new(Worker::new(host)), retired: RefCell::default() }
+    pub fn new(host: &Host, number: usize, heartbeat: Arc<Heartbeat>) -> Self {
+        Self {
+            number,
+            worker: RefCell::new(Worker::new(host)),
+            retired: RefCell::default(),
+            heartbeat,
+        }
     }
 
     /// The worker's number, by which it finds its metrics.
@@ -48,6 +55,8 @@ impl Policies {
         filter: &penstock_config::Filter,
         version: Version,
     ) -> Result<Policy, PrepareError> {
+        // Many in a row take long, and are no reason to take the worker for stuck.
+        self.heartbeat.beat(Instant::now());
         self.worker().prepare(filter, version)
     }
 

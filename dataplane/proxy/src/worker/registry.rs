@@ -1,9 +1,9 @@
 //! The client connections of a worker, and when they end.
 
 use super::{Clock, ticks};
-use penstock_config::Version;
+use crate::tls::TlsSession;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::{
         Arc,
@@ -12,6 +12,9 @@ use std::{
     task::{Context, Waker},
     time::Duration,
 };
+
+/// The head of a request did not come in time.
+const HEADER_TIMEOUT: &str = "header-timeout";
 
 /// How a connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +63,11 @@ impl Pulse {
         }
     }
 
+    /// Whether the client does not take bytes.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck_since.load(Relaxed) != 0
+    }
+
     /// The length of this request is ambiguous.
     pub fn ambiguous(&self, request: u64) {
         let _ = self.ambiguous.compare_exchange(0, request, Relaxed, Relaxed);
@@ -82,8 +90,8 @@ impl Pulse {
     }
 }
 
-/// TLS policies, each in the version that judged a handshake.
-type Judges = Arc<[(String, Version)]>;
+/// How long the first request of a connection that is to be drained is waited for.
+pub const FRESH: Duration = Duration::from_secs(2);
 
 /// One connection.
 #[derive(Debug)]
@@ -101,7 +109,11 @@ pub struct ConnectionState {
     /// Tick since which no request is active.
     idle_since: Cell<u32>,
     ending: Cell<Ending>,
-    judges: RefCell<Judges>,
+    /// No request has begun yet.
+    fresh: Cell<bool>,
+    /// To be drained once its first request has begun, or when none has come.
+    put_off: Cell<bool>,
+    session: OnceCell<Rc<TlsSession>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -114,10 +126,19 @@ struct Limits {
 }
 
 impl ConnectionState {
+    /// The serving port that it came to.
+    pub fn serving_port(&self) -> u32 {
+        self.port
+    }
+
     /// A request begins.
     #[inline]
     pub fn begin(&self) {
         self.active.set(self.active.get() + 1);
+        self.fresh.set(false);
+        if self.put_off.take() {
+            self.end_by(Ending::Drain);
+        }
     }
 
     /// A request ended.
@@ -157,7 +178,18 @@ impl ConnectionState {
     }
 
     /// Ends it so, unless it ends harder already.
+    ///
+    /// A drain waits for the first request: the client of a new connection has sent it, or is about
+    /// to, and cannot know that nobody will read it. Who sends none is not waited for longer than
+    /// [`FRESH`].
     pub fn finish(&self, ending: Ending) {
+        match ending {
+            Ending::Drain if self.fresh.get() => self.put_off.set(true),
+            ending => self.end_by(ending),
+        }
+    }
+
+    fn end_by(&self, ending: Ending) {
         if self.ending.get() < ending {
             self.ending.set(ending);
             if let Some(waker) = self.waker.borrow_mut().take() {
@@ -166,16 +198,22 @@ impl ConnectionState {
         }
     }
 
-    /// These policies let it in.
-    pub fn judged_by(&self, judges: Judges) {
-        *self.judges.borrow_mut() = judges;
+    /// Whether it is ended because the head of a request did not come in time, and the client can be
+    /// told: everything before has been sent.
+    pub fn is_late_head(&self) -> bool {
+        self.ending.get() == Ending::Kill(HEADER_TIMEOUT) && !self.pulse.is_stuck()
     }
 
-    /// Drains it where one of the policies that let it in is no longer in force in that version:
-    /// its requests would be answered 421 from now on.
-    pub fn drain_outdated(&self, current: impl Fn(&str) -> Option<Version>) {
-        if self.judges.borrow().iter().any(|(policy, judged)| current(policy) != Some(*judged)) {
-            self.finish(Ending::Drain);
+    /// This handshake let it in: the only one that it has.
+    pub fn let_in_by(&self, session: Rc<TlsSession>) {
+        let _ = self.session.set(session);
+    }
+
+    /// Drains it where the handshake that let it in on its port no longer counts: its requests would
+    /// be answered 421 from now on.
+    pub fn drain_outdated(&self, admits: impl Fn(u32, &TlsSession) -> bool) {
+        if self.session.get().is_some_and(|session| !admits(self.port, session)) {
+            self.end_by(Ending::Drain);
         }
     }
 
@@ -187,18 +225,21 @@ impl ConnectionState {
         // An HTTP/2 client can also stop by giving a stream no room.
         let untaken = self.untaken.get() > 0 && now.wrapping_sub(self.taken_at.get()) > limits.body;
         if untaken || since(self.pulse.stuck_since.load(Relaxed), limits.body) {
-            self.finish(Ending::Kill("client-stuck"));
+            self.end_by(Ending::Kill("client-stuck"));
         }
         if self.active.get() > 0 {
             return;
         }
         let idle = now.wrapping_sub(self.idle_since.get());
         let head = self.pulse.head_since.load(Relaxed);
+        if self.put_off.get() && head == 0 && idle > ticks(FRESH) {
+            self.end_by(Ending::Drain);
+        }
         // A head that came in while a request was served waits for the client only after it.
         if since(head, limits.header) && idle > limits.header {
-            self.finish(Ending::Kill("header-timeout"));
+            self.end_by(Ending::Kill(HEADER_TIMEOUT));
         } else if head == 0 && idle > limits.idle {
-            self.finish(Ending::Drain);
+            self.end_by(Ending::Drain);
         }
     }
 }
@@ -228,7 +269,9 @@ impl Registry {
             taken_at: Cell::new(clock.now()),
             idle_since: Cell::new(clock.now()),
             ending: Cell::new(Ending::Open),
-            judges: RefCell::default(),
+            fresh: Cell::new(true),
+            put_off: Cell::new(false),
+            session: OnceCell::new(),
             waker: RefCell::new(None),
         });
         self.0.borrow_mut().push(state.clone());
@@ -253,9 +296,9 @@ impl Registry {
     }
 
     /// [`ConnectionState::drain_outdated`] for all.
-    pub fn drain_outdated(&self, current: impl Fn(&str) -> Option<Version>) {
+    pub fn drain_outdated(&self, admits: impl Fn(u32, &TlsSession) -> bool) {
         for state in self.0.borrow().iter() {
-            state.drain_outdated(&current);
+            state.drain_outdated(&admits);
         }
     }
 
@@ -292,6 +335,21 @@ mod tests {
         drop(state);
         later(&registry, &clock, 1);
         assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn a_drain_waits_for_the_first_request_and_not_for_ever() {
+        let (registry, clock) = (Registry::default(), Rc::new(Clock::default()));
+        let [asks, silent, used] = [(); 3].map(|()| connection(&registry, &clock));
+        used.begin();
+        used.end();
+        registry.finish(None, Ending::Drain);
+        let endings = || [&asks, &silent, &used].map(|state| state.ending());
+        assert_eq!(endings(), [Ending::Open, Ending::Open, Ending::Drain]);
+        asks.begin();
+        assert_eq!(endings(), [Ending::Drain, Ending::Open, Ending::Drain]);
+        later(&registry, &clock, ticks(FRESH) + 1);
+        assert_eq!(silent.ending(), Ending::Drain);
     }
 
     #[test]
@@ -333,16 +391,28 @@ mod tests {
     }
 
     #[test]
-    fn decision_7_a_connection_that_an_old_version_let_in_is_drained() {
+    fn decision_7_a_connection_whose_handshake_no_longer_counts_is_drained() {
         let (registry, clock) = (Registry::default(), Rc::new(Clock::default()));
-        let [plain, judged, other] = [(); 3].map(|()| connection(&registry, &clock));
-        let [old, new] = [Version([1; 16]), Version([2; 16])];
-        judged.judged_by([("ns/p".to_owned(), old)].into());
-        other.judged_by([("ns/q".to_owned(), old)].into());
-        registry.drain_outdated(|_| Some(old));
-        assert_eq!(judged.ending(), Ending::Open, "nothing changed");
-        registry.drain_outdated(|policy| Some(if policy == "ns/p" { new } else { old }));
-        let endings = [plain, judged, other].map(|state| state.ending());
+        let [plain, outdated, other] = [(); 3].map(|()| connection(&registry, &clock));
+        let session = |name: &str| {
+            Rc::new(TlsSession {
+                listener: "ns/gw/https".into(),
+                sni: Some(name.into()),
+                alpn: None,
+                version: "TLSv1.3",
+                satisfied: Arc::new([]),
+                skipped: 0,
+                attributes: Arc::new([]),
+                client_cert: None,
+                resumed: false,
+            })
+        };
+        outdated.let_in_by(session("a"));
+        other.let_in_by(session("b"));
+        registry.drain_outdated(|port, _| port == 80);
+        assert_eq!(outdated.ending(), Ending::Open, "nothing changed");
+        registry.drain_outdated(|_, session| session.sni.as_deref() != Some("a"));
+        let endings = [plain, outdated, other].map(|state| state.ending());
         assert_eq!(endings, [Ending::Open, Ending::Drain, Ending::Open]);
     }
 

@@ -2,23 +2,40 @@
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr, TcpListener},
-    sync::{Arc, atomic::AtomicU32},
 };
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
 /// A listening address: which port of the configuration it serves and where it is bound.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bound {
-    /// The port as the client dials it.
+    /// The serving port.
     pub port: u32,
     /// Where it is bound.
     pub address: SocketAddr,
-    /// Open connections, all workers together.
-    pub open: Arc<AtomicU32>,
+}
+
+/// Where connections come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    /// A socket of the proxy's own, for one serving port.
+    Bound(Bound),
+    /// A socket that the agent handed over, named by its own port. Its connections keep the address
+    /// that the client dialled, which says the serving port
+    /// ([`Frontends`](crate::snapshot::Frontends)).
+    Steered(u16),
+}
+
+impl fmt::Display for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entrance::Bound(bound) => bound.address.fmt(f),
+            Entrance::Steered(name) => write!(f, "steered socket {name}"),
+        }
+    }
 }
 
 /// An address that cannot be bound. Nothing of the proxy is at fault; a retry helps when the cause is
@@ -102,7 +119,7 @@ pub fn bind(
         .map(|_| open(address, true).and_then(listen))
         .collect::<io::Result<Vec<_>>>()
         .map_err(failed)?;
-    Ok((Bound { port, address, open: Arc::default() }, sockets))
+    Ok((Bound { port, address }, sockets))
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {

@@ -1,7 +1,8 @@
 //! The thread of a worker.
 
 use super::{
-    Bound, Clock, Command, Committed, Ending, Policies, Prepared, Registry, TICK, View, Worker,
+    Clock, Command, Committed, Ending, Entrance, Heartbeat, Policies, Prepared, Registry, TICK,
+    View, Worker,
 };
 use crate::{
     downstream,
@@ -14,7 +15,7 @@ use penstock_filter_host::Host;
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     rc::Rc,
     sync::Arc,
     thread::JoinHandle,
@@ -35,6 +36,8 @@ pub struct WorkerConfig {
     pub host: Host,
     /// How its pool behaves.
     pub pool: PoolOptions,
+    /// With which it says that it turns.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
 /// Starts a worker. The thread ends after [`Command::Drain`], or when the sender is dropped.
@@ -56,11 +59,12 @@ pub fn spawn(config: WorkerConfig) -> io::Result<(mpsc::UnboundedSender<Command>
 }
 
 /// The sockets of a worker: telling a sender ends the accept loop.
-type Sockets = HashMap<SocketAddr, (watch::Sender<bool>, tokio::task::JoinHandle<()>)>;
+type Sockets = HashMap<Entrance, (watch::Sender<bool>, tokio::task::JoinHandle<()>)>;
 
 async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command>) {
     let clock = Rc::new(Clock::default());
-    let policies = Rc::new(Policies::new(&config.host, config.telemetry.worker()));
+    let policies = Policies::new(&config.host, config.telemetry.worker(), config.heartbeat.clone());
+    let policies = Rc::new(policies);
     let pool = Pool::new(config.pool, clock.clone());
     let (view, _) = View::prepare(Arc::new(Snapshot::empty()), None, &policies, &pool);
     let worker = Rc::new(Worker {
@@ -69,6 +73,7 @@ async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command
         pool,
         clock,
         connections: Registry::default(),
+        heartbeat: config.heartbeat,
         view: RefCell::new(Rc::new(view)),
         draining: Cell::new(false),
     });
@@ -94,14 +99,26 @@ async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command
                 let _ = done.send(Prepared { refused });
             }
             Some(Command::Commit { open, close, done }) => {
-                if let Some(view) = prepared.take() {
-                    drop(worker.swap(view));
-                    let snapshot = worker.view().snapshot.clone();
-                    worker.connections.drain_outdated(|policy| snapshot.filter_version(policy));
+                let gone = prepared.take().map(|view| commit(&worker, view)).unwrap_or_default();
+                stop(&mut sockets, close.into_iter().map(Entrance::Bound)).await;
+                for port in gone {
+                    worker.connections.finish(Some(port), Ending::Drain);
                 }
-                stop(&worker, &mut sockets, &close).await;
-                start(&worker, &mut sockets, open);
+                start(
+                    &worker,
+                    &mut sockets,
+                    open.into_iter().map(|(b, s)| (Entrance::Bound(b), s)),
+                );
                 worker.policies.maintain();
+                let _ = done.send(Committed);
+            }
+            Some(Command::Steer { open, close, done }) => {
+                stop(&mut sockets, close.into_iter().map(Entrance::Steered)).await;
+                start(
+                    &worker,
+                    &mut sockets,
+                    open.into_iter().map(|(n, s)| (Entrance::Steered(n), s)),
+                );
                 let _ = done.send(Committed);
             }
             Some(Command::Drain(limit)) => break limit,
@@ -111,7 +128,17 @@ async fn run(config: WorkerConfig, mut commands: mpsc::UnboundedReceiver<Command
     end(&worker, sockets, ticks, drain).await;
 }
 
+/// Swaps what was prepared in. Gives the ports that are served no longer.
+fn commit(worker: &Worker, view: Rc<View>) -> Vec<u32> {
+    let before = worker.swap(view);
+    let snapshot = worker.view().snapshot.clone();
+    worker.connections.drain_outdated(|port, session| snapshot.admits(port, session));
+    let ports = before.snapshot.ports.keys();
+    ports.filter(|port| !snapshot.ports.contains_key(*port)).copied().collect()
+}
+
 fn tick(worker: &Worker) {
+    worker.heartbeat.beat(std::time::Instant::now());
     worker.clock.tick();
     let now = worker.clock.now();
     worker.connections.tick(now);
@@ -121,40 +148,42 @@ fn tick(worker: &Worker) {
     worker.policies.maintain();
 }
 
-fn start(worker: &Rc<Worker>, sockets: &mut Sockets, open: Vec<(Bound, TcpListener)>) {
-    for (bound, socket) in open {
+fn start(
+    worker: &Rc<Worker>,
+    sockets: &mut Sockets,
+    open: impl Iterator<Item = (Entrance, TcpListener)>,
+) {
+    for (entrance, socket) in open {
         let listener = match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::error!(address = %bound.address, "cannot accept connections: {error}");
+                tracing::error!(%entrance, "cannot accept connections: {error}");
                 continue;
             }
         };
         let (close, closing) = watch::channel(false);
-        let address = bound.address;
-        let accept = downstream::accept(worker.clone(), bound, listener, closing);
-        sockets.insert(address, (close, tokio::task::spawn_local(accept)));
+        let accept = downstream::accept(worker.clone(), entrance, listener, closing);
+        sockets.insert(entrance, (close, tokio::task::spawn_local(accept)));
     }
 }
 
 /// Ends sockets. Connections that wait to be accepted still are.
-async fn stop(worker: &Worker, sockets: &mut Sockets, close: &[Bound]) {
-    for bound in close {
-        if let Some((close, task)) = sockets.remove(&bound.address) {
-            close_socket(bound.address, close, task).await;
+async fn stop(sockets: &mut Sockets, close: impl Iterator<Item = Entrance>) {
+    for entrance in close {
+        if let Some((close, task)) = sockets.remove(&entrance) {
+            close_socket(entrance, close, task).await;
         }
-        worker.connections.finish(Some(bound.port), Ending::Drain);
     }
 }
 
 async fn close_socket(
-    address: SocketAddr,
+    entrance: Entrance,
     close: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 ) {
     let _ = close.send(true);
     if let Err(error) = task.await {
-        tracing::error!(%address, "accept loop: {error}");
+        tracing::error!(%entrance, "accept loop: {error}");
     }
 }
 
@@ -166,8 +195,8 @@ async fn end(
     limit: Duration,
 ) {
     worker.draining.set(true);
-    for (address, (close, task)) in sockets.drain() {
-        close_socket(address, close, task).await;
+    for (entrance, (close, task)) in sockets.drain() {
+        close_socket(entrance, close, task).await;
     }
     worker.connections.finish(None, Ending::Drain);
     let deadline = Instant::now() + limit;

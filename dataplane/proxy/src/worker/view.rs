@@ -2,7 +2,7 @@
 
 use super::Policies;
 use crate::{
-    snapshot::{Snapshot, prepare_reason},
+    snapshot::{Snapshot, refusal},
     tls::Refusal,
     upstream::{BackendPool, Pool, Split, only},
 };
@@ -42,11 +42,7 @@ impl View {
                 match owner.prepare(&slot.config, slot.version) {
                     Ok(policy) => Some(policy),
                     Err(error) => {
-                        refused.push(Refusal {
-                            key: Key::new(Kind::Filter, &*slot.name),
-                            reason: prepare_reason(&error),
-                            message: error.to_string(),
-                        });
+                        refused.push(refusal(&Key::new(Kind::Filter, &*slot.name), &error));
                         None
                     }
                 }

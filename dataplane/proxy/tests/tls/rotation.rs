@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use penstock_proxy::tls::{TlsPort, accept};
+use penstock_config::Version;
+use penstock_proxy::tls::{TlsPort, TlsSession, accept};
 use rustls::AlertDescription;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -88,6 +89,34 @@ async fn a_change_of_the_gateways_profile_is_in_force_for_new_connections() {
     assert_eq!(alert, AlertDescription::ProtocolVersion, "although the client has a session");
     world.gateway("compatible");
     served(&world.port(Some(&strict)), &policies, &client, "example.org").await;
+}
+
+/// Decision 7: a connection from before is told to go where its requests would be answered 421.
+#[tokio::test]
+async fn decision_7_a_handshake_counts_until_its_policies_or_those_of_its_name_change() {
+    let authority = Authority::new();
+    let mut world = World::simple(&authority);
+    let policies = Policies::none();
+    let client = Client::new(&authority, TLS13, None);
+    let plain = world.port(None);
+    let (before, _) = served(&plain, &policies, &client, "a.example.org").await;
+    let none = |_: &str| None;
+    assert!(plain.admits(&before, none));
+
+    let version = world.filter("ns/p", 1);
+    world.binding("https", "*.example.org", &["ns/p"]);
+    let bound = world.port(Some(&plain));
+    let current = |filter: &str| (filter == "ns/p").then_some(version);
+    assert!(!bound.admits(&before, current), "its name has a policy now");
+    let other = TlsSession { sni: Some("elsewhere.net".into()), ..before.clone() };
+    assert!(bound.admits(&other, current), "another name has none");
+
+    let judged = TlsSession { satisfied: [("ns/p".to_owned(), version)].into(), ..before.clone() };
+    assert!(bound.admits(&judged, current));
+    assert!(!bound.admits(&judged, |_| Some(Version([7; 16]))), "another version of the policy");
+    assert!(!plain.admits(&judged, none), "the policy is gone");
+    let moved = TlsSession { listener: "infra/gw/other".into(), ..before };
+    assert!(!plain.admits(&moved, none), "another listener has the name now");
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub struct InUse {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// The nodes have to be told.
-    Publish(Arc<State>),
+    Publish(Version, Arc<State>),
     /// Modules have to be looked at.
     Resolve(Vec<Question>),
     /// Modules that are not in use can be let go.

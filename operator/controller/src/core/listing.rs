@@ -37,6 +37,11 @@ impl Listing {
         gone
     }
 
+    /// Whether objects of a kind can be there: not when its definition went.
+    pub(crate) fn is_watched(&self, kind: Kind) -> bool {
+        is_built_in(kind) || self.installed.as_ref().is_none_or(|i| i.contains(&kind))
+    }
+
     /// A list begins.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.running.insert(kind, BTreeSet::new());
@@ -80,10 +85,8 @@ impl Listing {
         if self.complete {
             return Vec::new();
         }
-        let installed = self.installed.as_ref();
-        let needed = |kind: Kind| is_built_in(kind) || installed.is_none_or(|i| i.contains(&kind));
         let waiting: Vec<Kind> =
-            KINDS.into_iter().filter(|k| needed(*k) && !self.done.contains(k)).collect();
+            KINDS.into_iter().filter(|k| self.is_watched(*k) && !self.done.contains(k)).collect();
         self.complete = waiting.is_empty();
         waiting
     }

@@ -21,8 +21,8 @@ pub use status::{Observed, Status, merge_patch};
 use book::StatusBook;
 use listing::Listing;
 use modules::ModuleBook;
-use penstock_config::{ResourceKind, State, Version};
-use penstock_gateway::{Confirmation, Index, Mode, Name, Settings, Statuses, translate};
+use penstock_config::{State, Version};
+use penstock_gateway::{Index, Mode, Name, Settings, Statuses, translate};
 use penstock_resources::{Kind, Object, ObjectId};
 use services::ServiceBook;
 use serving::{Decision, Serving};
@@ -51,6 +51,8 @@ pub struct Core {
     services: ServiceBook,
     /// The index says something else than what was translated last.
     changed: bool,
+    /// Statuses may have something else to say than when they were made last.
+    unsaid: bool,
     /// Filters or ConfigMaps changed, so that modules may have to be looked at.
     modules_changed: bool,
     translated: Option<Translated>,
@@ -83,6 +85,7 @@ impl Core {
             statuses: StatusBook::default(),
             services: ServiceBook::new(options.namespace),
             changed: false,
+            unsaid: false,
             modules_changed: true,
             translated: None,
         }
@@ -113,6 +116,7 @@ impl Core {
             }
             Input::Leading(leading) => {
                 self.serving.set_leading(leading, now.since_start);
+                self.unsaid = true;
                 if leading {
                     self.statuses.look_at_all();
                     self.services.look_at_all();
@@ -121,6 +125,7 @@ impl Core {
             Input::Fleet(fleet) => {
                 self.changed |= self.index.set_nodes(fleet.announcers.clone());
                 self.serving.heard(fleet);
+                self.unsaid = true;
             }
             Input::Facts { filter, asked, facts } => {
                 if self.modules.answer(&filter, &asked, &facts, now.since_start) {
@@ -163,6 +168,10 @@ impl Core {
 
     fn apply(&mut self, mut object: Object, listed: bool) {
         let id = object.id();
+        if !self.listing.is_watched(id.kind) {
+            // The last words of a watch that has ended.
+            return;
+        }
         self.listing.present(&id, listed);
         let metadata = object.metadata();
         let (uid, resource_version) =
@@ -215,7 +224,7 @@ impl Core {
     fn translate(&mut self, now: Now, settled: &mut Settled) {
         self.index.settings_mut().now = Some(now.wall.as_second());
         let translation = translate(&self.index);
-        self.changed = false;
+        (self.changed, self.unsaid) = (false, true);
         self.services.want(translation.services);
         let version = translation.state.version();
         let before = self.translated.take();
@@ -225,7 +234,7 @@ impl Core {
             None => {
                 let state = Arc::new(translation.state);
                 self.serving.published(version, now.since_start);
-                settled.actions.push(Action::Publish(state.clone()));
+                settled.actions.push(Action::Publish(version, state.clone()));
                 (state, false)
             }
         };
@@ -241,18 +250,17 @@ impl Core {
             return;
         };
         translated.acknowledged = true;
-        for filter in served_filters(&translated.state, &fleet.confirmation) {
-            self.index.set_last_good(filter);
-        }
+        self.index.confirm(&translated.state, &fleet.confirmation);
         settled.actions.push(Action::Retain(modules::in_use(&self.index)));
     }
 
     /// What statuses say by now.
     fn say(&mut self, now: Now, settled: &mut Settled) {
-        let Some(translated) = &self.translated else { return };
+        let Some(translated) = self.translated.as_ref().filter(|_| self.unsaid) else { return };
         match self.serving.decide(now.since_start) {
             Decision::Wait(until) => settled.add(Vec::new(), until),
             Decision::Say { confirmation, sticky } => {
+                self.unsaid = false;
                 let mut statuses = translated.statuses.confirm(&confirmation);
                 if sticky {
                     serving::keep_programmed(self.statuses.wanted(), &mut statuses);
@@ -270,18 +278,6 @@ impl Settled {
         self.actions.extend(actions);
         self.wake = [self.wake, wake].into_iter().flatten().min();
     }
-}
-
-/// The filters that nodes serve as they are.
-fn served_filters<'a>(
-    state: &'a State,
-    confirmation: &'a Confirmation,
-) -> impl Iterator<Item = &'a penstock_config::Filter> {
-    let refused = |key| confirmation.refused.iter().any(|(refused, ..)| refused == key);
-    state.iter().filter_map(move |resource| match &*resource.content {
-        ResourceKind::Filter(filter) if !refused(&resource.key) => Some(filter),
-        _ => None,
-    })
 }
 
 /// What changes with each write and says nothing about what is served.

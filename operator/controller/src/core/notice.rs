@@ -6,16 +6,7 @@ use super::{
     status::{Status, changed},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use penstock_gateway::Statuses;
-use penstock_resources::conditions::{reasons, types};
-
-/// Conditions that are good when they are false.
-const NEGATIVE: [&str; 4] = [
-    types::CONFLICTED,
-    types::PARTIALLY_INVALID,
-    types::OVERLAPPING_TLS_CONFIG,
-    types::INSECURE_FRONTEND_VALIDATION_MODE,
-];
+use penstock_gateway::{Statuses, problems};
 
 /// The longest note of an event (`events.k8s.io/v1`, 1 kB).
 const MAX_NOTE: usize = 1000;
@@ -51,13 +42,9 @@ pub(crate) fn notices(before: &StatusBook, statuses: &Statuses) -> Vec<Notice> {
     notices
 }
 
-/// The conditions that are not as the author of the object wants them. What only waits is not wrong.
+/// What is wrong with an object, whichever part of it.
 fn wrong(status: &Status) -> impl Iterator<Item = &Condition> {
-    status.conditions().into_iter().filter(|condition| {
-        let negative = NEGATIVE.contains(&condition.type_.as_str());
-        let bad = if negative { "True" } else { "False" };
-        condition.status == bad && condition.reason != reasons::PENDING
-    })
+    status.conditions().into_iter().flat_map(problems)
 }
 
 fn reason(condition: &Condition) -> &str {

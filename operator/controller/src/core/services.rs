@@ -5,8 +5,7 @@ use super::{
     pace::Pace,
 };
 use k8s_openapi::api::core::v1::Service;
-use penstock_gateway::Name;
-use serde_json::Value;
+use penstock_gateway::{Name, service_is_in_place};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Label of a Service of ours: the Gateway that it is for (GEP-1762).
@@ -95,7 +94,9 @@ impl ServiceBook {
                 continue;
             }
             let action = match (self.wanted.get(&name), self.observed.get(&name)) {
-                (Some(wanted), observed) if !observed.is_some_and(|o| is_as_wanted(o, wanted)) => {
+                (Some(wanted), observed)
+                    if !observed.is_some_and(|o| service_is_in_place(o, wanted)) =>
+                {
                     Action::ApplyService(Box::new(wanted.clone()))
                 }
                 (None, Some(observed)) if observed.metadata.deletion_timestamp.is_none() => {
@@ -119,33 +120,10 @@ impl ServiceBook {
     }
 }
 
-/// Whether everything that is wanted is there, whatever else is: the API server adds defaults, and
-/// others annotations.
-fn is_as_wanted(observed: &Service, wanted: &Service) -> bool {
-    match (serde_json::to_value(observed), serde_json::to_value(wanted)) {
-        (Ok(observed), Ok(wanted)) => covers(&observed, &wanted),
-        _ => false,
-    }
-}
-
-/// Whether a value holds all of another. Lists are compared element by element.
-fn covers(observed: &Value, wanted: &Value) -> bool {
-    match (observed, wanted) {
-        (Value::Object(observed), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, wanted)| observed.get(key).is_some_and(|value| covers(value, wanted))),
-        (Value::Array(observed), Value::Array(wanted)) => {
-            observed.len() == wanted.len()
-                && observed.iter().zip(wanted).all(|(observed, wanted)| covers(observed, wanted))
-        }
-        (observed, wanted) => observed == wanted,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn service(name: &str, port: i32, extra: Value) -> Service {
         let mut value = json!({

@@ -129,17 +129,17 @@ impl Status {
         })
     }
 
-    /// All conditions that Penstock wrote or would write.
-    pub(crate) fn conditions(&self) -> Vec<&Condition> {
+    /// The conditions of each part of the object.
+    pub(crate) fn conditions(&self) -> Vec<&[Condition]> {
         match self {
-            Status::GatewayClass(s) => s.conditions.iter().flatten().collect(),
+            Status::GatewayClass(s) => s.conditions.as_deref().into_iter().collect(),
             Status::Gateway(s) => {
-                let listeners = s.listeners.iter().flatten().flat_map(|l| &l.conditions);
-                s.conditions.iter().flatten().chain(listeners).collect()
+                let listeners = s.listeners.iter().flatten().map(|l| &*l.conditions);
+                s.conditions.as_deref().into_iter().chain(listeners).collect()
             }
-            Status::HttpRoute(s) => s.parents.iter().flat_map(|p| &p.conditions).collect(),
-            Status::WasmFilter(s) => s.conditions.iter().collect(),
-            Status::LoadBalancerPool(s) => s.conditions.iter().collect(),
+            Status::HttpRoute(s) => s.parents.iter().map(|p| &*p.conditions).collect(),
+            Status::WasmFilter(s) => vec![&s.conditions],
+            Status::LoadBalancerPool(s) => vec![&s.conditions],
         }
     }
 }

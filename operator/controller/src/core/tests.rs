@@ -3,6 +3,7 @@
 use super::*;
 use jiff::Timestamp;
 use penstock_config::Key;
+use penstock_gateway::Confirmation;
 use penstock_resources::{KINDS, gateway_api::GROUP};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -77,7 +78,7 @@ impl Rig {
         let now = self.now();
         let settled = self.core.settle(now);
         for action in &settled.actions {
-            if let Action::Publish(state) = action {
+            if let Action::Publish(_, state) = action {
                 self.published = Some(state.clone());
             }
         }
@@ -147,7 +148,7 @@ impl Rig {
         let id = ObjectId { kind, namespace: namespace.into(), name: name.into() };
         let observed = self.core.statuses.observed(&id).expect("it is there");
         let Some(status) = &observed.status else { return "none".into() };
-        let found = status.conditions().into_iter().find(|c| c.type_ == type_).cloned();
+        let found = status.conditions().into_iter().flatten().find(|c| c.type_ == type_).cloned();
         found.map_or("none".into(), |c| {
             format!("{} {} {}", c.status, c.reason, c.observed_generation.unwrap_or_default())
         })
@@ -160,7 +161,7 @@ impl Rig {
 
 fn shown(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Publish(_) => "publish".into(),
+        Action::Publish(..) => "publish".into(),
         Action::WriteStatus(write) => format!("status {}", write.id),
         Action::ApplyService(s) => {
             format!("apply Service {}", s.metadata.name.as_deref().unwrap_or_default())
@@ -227,7 +228,7 @@ fn nothing_is_published_or_written_before_all_lists_are_complete() {
 fn a_status_is_written_once_the_nodes_have_acknowledged_and_at_rest_nothing_is() {
     let mut rig = Rig::new(&[class(), gateway(80, 1), route("r", "/")]);
     let actions = rig.settle();
-    assert!(actions.iter().any(|a| matches!(a, Action::Publish(_))), "{actions:?}");
+    assert!(actions.iter().any(|a| matches!(a, Action::Publish(..))), "{actions:?}");
     assert!(!actions.iter().any(is_status), "nobody has acknowledged: {actions:?}");
     rig.fleet(1, false, &[]);
     assert!(!rig.settle().iter().any(is_status), "the nodes are at it");
@@ -347,13 +348,30 @@ fn programmed_falls_when_no_node_is_left_but_not_at_a_failover() {
 fn a_standby_publishes_and_writes_nothing() {
     let mut rig = Rig::listed(&[class(), gateway(80, 1), route("r", "/")]);
     let actions = rig.settle();
-    assert!(actions.iter().any(|a| matches!(a, Action::Publish(_))), "its index is warm");
+    assert!(actions.iter().any(|a| matches!(a, Action::Publish(..))), "its index is warm");
     rig.fleet(1, true, &[]);
     let actions = rig.settle();
-    let writes = |a: &&Action| !matches!(a, Action::Publish(_) | Action::Retain(_));
+    let writes = |a: &&Action| !matches!(a, Action::Publish(..) | Action::Retain(_));
     assert_eq!(actions.iter().filter(writes).count(), 0, "{actions:?}");
     rig.take(Input::Leading(true));
     assert!(rig.settle().iter().any(is_status), "now it leads");
+}
+
+#[test]
+fn the_last_words_of_a_watch_whose_kind_is_not_installed_any_more_are_not_heard() {
+    let mut rig = Rig::new(&[class(), gateway(80, 1), route("r", "/")]);
+    rig.serve();
+    let rules = |rig: &Rig| {
+        let state = rig.published.as_ref().expect("published");
+        state.iter().filter(|r| r.key.kind() == penstock_config::Kind::Rule).count()
+    };
+    assert_eq!(rules(&rig), 1);
+    let others = |kind: &Kind| !is_built_in(*kind) && *kind != Kind::HttpRoute;
+    let installed = KINDS.into_iter().filter(others).collect();
+    rig.take(Input::Definitions { installed, bundle_version: Some("v1.6.1".into()) });
+    rig.apply(route("late", "/"));
+    rig.serve();
+    assert_eq!(rules(&rig), 0);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Watches {
     fn adjust(&mut self, definitions: &BTreeMap<String, Option<String>>) {
         let installable = KINDS.into_iter().filter(|kind| !is_built_in(*kind));
         let (mut installed, mut bundle_version) = (BTreeSet::new(), None);
+        let mut fresh = Vec::new();
         for kind in installable {
             let definition = definitions.get(&format!("{}.{}", plural(kind), kind.group()));
             let running = self.running.contains_key(&kind);
@@ -91,15 +92,16 @@ impl Watches {
                 }
                 if !running {
                     tracing::info!(%kind, "is installed: it is watched from now on");
-                    self.start(kind);
+                    fresh.push(kind);
                 }
             } else if let Some(watch) = self.running.remove(&kind) {
                 tracing::info!(%kind, "is not installed any more");
                 watch.abort();
             }
         }
-        // After the watches ended: nothing of a kind that is gone follows.
+        // Before the first word of a watch: what comes of a kind that is not named is not heard.
         self.inbox.send(Input::Definitions { installed, bundle_version });
+        fresh.into_iter().for_each(|kind| self.start(kind));
     }
 }
 

@@ -10,7 +10,7 @@ pub use slice::{Leader, lead};
 
 use crate::{
     clock::Clock,
-    core::{Action, Input},
+    core::{Action, Input, WriteError},
     engine::Inbox,
     metrics::Metrics,
 };
@@ -18,7 +18,7 @@ use kube::Client;
 use notices::Notices;
 use std::sync::Arc;
 use tokio::{
-    sync::{Semaphore, mpsc::UnboundedReceiver},
+    sync::{Semaphore, mpsc::UnboundedReceiver, watch},
     task::JoinSet,
 };
 use tracing::{Instrument as _, Span};
@@ -34,6 +34,7 @@ pub async fn write(
     metrics: Metrics,
     inbox: Inbox,
     me: String,
+    leading: watch::Receiver<bool>,
     mut actions: UnboundedReceiver<(Action, Span)>,
 ) {
     let notices = Arc::new(Notices::new(client.clone(), me));
@@ -43,12 +44,32 @@ pub async fn write(
     while let Some((action, span)) = actions.recv().await {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        if !*leading.borrow() {
+            // What was wanted while this replica led is another's to write by now.
+            refuse(&inbox, action);
+            continue;
+        }
         let (writer, inbox, notices) = (writer.clone(), inbox.clone(), notices.clone());
         let task = async move {
             perform(&writer, &notices, &inbox, action).await;
             drop(permit);
         };
         tasks.spawn(task.instrument(span));
+    }
+}
+
+fn refuse(inbox: &Inbox, action: Action) {
+    let result = WriteError::Refused;
+    match action {
+        Action::WriteStatus(write) => {
+            inbox.send(Input::Wrote { id: write.id, result: Err(result) })
+        }
+        Action::ApplyService(service) => {
+            let name = services::name_of(&service);
+            inbox.send(Input::Serviced { name, result: Err(result) });
+        }
+        Action::DeleteService(name) => inbox.send(Input::Serviced { name, result: Err(result) }),
+        Action::Tell(_) | Action::Publish(..) | Action::Resolve(_) | Action::Retain(_) => {}
     }
 }
 
@@ -72,6 +93,6 @@ async fn perform(writer: &Writer, notices: &Notices, inbox: &Inbox, action: Acti
         }
         Action::Tell(notice) => notices.tell(notice).await,
         // These have ways of their own.
-        Action::Publish(_) | Action::Resolve(_) | Action::Retain(_) => {}
+        Action::Publish(..) | Action::Resolve(_) | Action::Retain(_) => {}
     }
 }

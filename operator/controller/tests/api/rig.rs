@@ -131,8 +131,8 @@ impl Rig {
         let made = made.expect("a Pod");
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.system);
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: vec![audience.to_owned()],
+            spec: Some(TokenRequestSpec {
+                audiences: Some(vec![audience.to_owned()]),
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".into()),
                     kind: Some("Pod".into()),
@@ -140,11 +140,11 @@ impl Rig {
                     uid: made.metadata.uid,
                 }),
                 expiration_seconds: Some(3600),
-            },
+            }),
             ..TokenRequest::default()
         };
         let token = accounts.create_token_request(account, &PostParams::default(), &request).await;
-        token.expect("a token").status.expect("a status").token
+        token.expect("a token").status.expect("a status").token.expect("a token")
     }
 
     /// Starts a proxy's client that acknowledges everything but what it is told to refuse.

@@ -4,13 +4,12 @@
 mod address;
 mod announcement;
 mod assignment;
-mod change;
 mod pool;
 mod service;
 mod target_port;
 
 pub(crate) use address::{Address, Ask, Granted, IP_ADDRESS, asks};
-pub use change::{ServiceChange, service_changes};
+pub use service::is_in_place as service_is_in_place;
 
 use crate::name::created;
 use crate::{Index, Name};

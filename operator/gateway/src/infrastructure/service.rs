@@ -1,8 +1,8 @@
 //! The Service that brings clients to the proxies for one Gateway.
 //!
 //! It lives in the namespace of the proxies, since a selector (and a cloud controller that sends to
-//! pod addresses) finds pods of its own namespace alone. So it has no owner reference; it goes
-//! when its Gateway does (see [`crate::service_changes`]).
+//! pod addresses) finds pods of its own namespace alone. So it has no owner reference: whoever writes
+//! Services deletes those that are labelled with a Gateway and no longer wanted.
 
 use super::address::Address;
 use crate::Name;
@@ -12,25 +12,26 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use penstock_resources::gateway_api::Gateway;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Label of what is made for a Gateway (GEP-1762).
-pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Label of the class of that Gateway (GEP-1762).
 const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
 /// Label of the namespace of that Gateway.
 const GATEWAY_NAMESPACE: &str = "penstock.dev/gateway-namespace";
 /// Label of what Penstock made and may delete.
-pub(super) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "penstock");
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "penstock");
 /// Label of the proxies' pods.
 const PROXIES: (&str, &str) = ("app.kubernetes.io/name", "penstock-proxy");
 /// Annotation that says that the addresses come from pools: set once, it stays, so that an address
 /// that is left over from a pool is never taken for one that a cloud gave.
 const POOLED: (&str, &str) = ("penstock.dev/addresses", "pool");
 /// Annotation with a hash of everything that was written, to see what is no longer wanted.
-pub(super) const CONTENT: &str = "penstock.dev/content";
+const CONTENT: &str = "penstock.dev/content";
 /// Class of the Services whose addresses come from pools, so that cloud controllers leave them
 /// alone. A Service has it from its creation or never (the API server refuses to add it).
 const POOL_CLASS: &str = "penstock.dev/load-balancer-pool";
@@ -77,7 +78,7 @@ fn class_of(service: &Service) -> Option<&str> {
 }
 
 /// Whether a label or annotation is there.
-pub(super) fn has(map: Option<&BTreeMap<String, String>>, (key, value): (&str, &str)) -> bool {
+fn has(map: Option<&BTreeMap<String, String>>, (key, value): (&str, &str)) -> bool {
     map.and_then(|map| map.get(key)).is_some_and(|found| found == value)
 }
 
@@ -136,12 +137,12 @@ pub(super) fn desired(
         spec: Some(spec(ports, source, class)),
         status: None,
     };
-    annotations.insert(CONTENT.to_owned(), content(&service, &annotations));
-    service.metadata.annotations = Some(annotations);
     service.status = match source {
         Source::Pools(ips) => Some(status(ips)),
         Source::Cloud(_) => None,
     };
+    annotations.insert(CONTENT.to_owned(), content(&service, &annotations));
+    service.metadata.annotations = Some(annotations);
     service
 }
 
@@ -219,8 +220,36 @@ fn label(name: &str) -> String {
 
 fn content(service: &Service, annotations: &BTreeMap<String, String>) -> String {
     // Maps are ordered, so that equal content has equal text.
-    let text = serde_json::json!([service, annotations]).to_string();
+    let text = json!([service, annotations]).to_string();
     hex(&Sha256::digest(text)[..8])
+}
+
+/// Whether a Service that is there has the content that is wanted, and nobody has changed it since.
+/// What the API server and others add is no difference. A status counts where one is wanted.
+pub fn is_in_place(there: &Service, wanted: &Service) -> bool {
+    let content = |service: &Service| service.metadata.annotations.as_ref()?.get(CONTENT).cloned();
+    let selector = |service: &Service| service.spec.as_ref()?.selector.clone();
+    let parts = |service: &Service| {
+        let metadata = &service.metadata;
+        let status = service.status.as_ref().filter(|_| wanted.status.is_some());
+        json!([service.spec, metadata.labels, metadata.annotations, status])
+    };
+    content(there) == content(wanted)
+        && selector(there) == selector(wanted)
+        && covers(&parts(there), &parts(wanted))
+}
+
+/// Whether everything that is wanted is there.
+fn covers(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| there.get(key).is_some_and(|found| covers(found, value))),
+        (Value::Array(there), Value::Array(wanted)) => {
+            there.len() == wanted.len() && there.iter().zip(wanted).all(|(t, w)| covers(t, w))
+        }
+        (there, wanted) => there == wanted,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

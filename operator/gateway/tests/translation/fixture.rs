@@ -8,6 +8,7 @@ use penstock_gateway::{
     Confirmation, FilterFacts, FilterReason, Index, Mode, Name, PlanSummary, Settings, Statuses,
     Translation, translate,
 };
+use penstock_resources::wasm_filter::WasmFilterStatus;
 use penstock_resources::{Object, ObjectId};
 use serde_json::Value;
 
@@ -146,6 +147,16 @@ impl World {
         assert!(self.index.set_filter_facts(&format!("default/{filter}"), facts));
     }
 
+    /// Says that the nodes serve all filters as they are told now.
+    pub(crate) fn confirmed(mut self) -> Self {
+        for resource in translate(&self.index).state.iter() {
+            if let ResourceKind::Filter(filter) = &*resource.content {
+                self.index.set_last_good(filter);
+            }
+        }
+        self
+    }
+
     /// Says that a filter of `default` cannot be served.
     pub(crate) fn failed(mut self, filter: &str, reason: FilterReason) -> Self {
         let facts = FilterFacts::Failed { reason, message: format!("{reason:?} it is") };
@@ -179,9 +190,18 @@ pub(crate) struct Seen {
 impl Seen {
     /// The same after the nodes have answered.
     pub(crate) fn confirm(&self, refused: &[(Key, &str, &str)]) -> Seen {
+        self.confirm_keeping(refused, &[])
+    }
+
+    /// The same where nodes serve what they had before of some that they refused.
+    pub(crate) fn confirm_keeping(&self, refused: &[(Key, &str, &str)], kept: &[Key]) -> Seen {
         let refused = refused.iter();
         let refused = refused.map(|(k, r, m)| (k.clone(), (*r).to_owned(), (*m).to_owned()));
-        let confirmation = Confirmation { refused: refused.collect(), acknowledged: true };
+        let confirmation = Confirmation {
+            refused: refused.collect(),
+            kept: kept.iter().cloned().collect(),
+            acknowledged: true,
+        };
         Seen {
             state: self.state.clone(),
             statuses: self.statuses.confirm(&confirmation),
@@ -309,8 +329,15 @@ impl Seen {
     }
 
     pub(crate) fn wasm(&self, filter: &str, type_: &str) -> String {
-        let status = &self.statuses.wasm_filters[&Name::new("default", filter)];
-        short(&status.conditions, type_)
+        short(&self.wasm_status(filter).conditions, type_)
+    }
+
+    pub(crate) fn wasm_message(&self, filter: &str, type_: &str) -> String {
+        message(&self.wasm_status(filter).conditions, type_)
+    }
+
+    pub(crate) fn wasm_status(&self, filter: &str) -> &WasmFilterStatus {
+        &self.statuses.wasm_filters[&Name::new("default", filter)]
     }
 }
 

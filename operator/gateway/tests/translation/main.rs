@@ -3,6 +3,7 @@
 
 mod backends;
 mod fixture;
+mod last_good;
 mod infrastructure;
 mod listeners;
 mod properties;

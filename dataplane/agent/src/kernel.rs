@@ -1,0 +1,189 @@
+//! What the keeper asks of the kernel, and the kernel that does it.
+
+use crate::{Listening, SocketError, listeners};
+use penstock_config::State;
+use penstock_net::{NetError, Steering, addresses, devices, nat, routes};
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
+
+/// What can be done with the node's network. A test has one of its own.
+pub trait Kernel: Send {
+    /// Makes a listening socket.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    fn make(&mut self) -> Result<Listening, SocketError>;
+
+    /// New connections go to these sockets, by index; none: packets pass unchanged.
+    ///
+    /// # Errors
+    /// [`NetError`]; what was before stays.
+    fn steer(&mut self, sockets: &[&Listening]) -> Result<(), NetError>;
+
+    /// Brings what is steered to what a configuration asks, with proxies at these addresses.
+    ///
+    /// # Errors
+    /// [`NetError`]; a part may have been done. It is tried again at the next [`Kernel::refresh`].
+    fn configure(&mut self, state: &State, proxies: &[IpAddr]) -> Result<(), NetError>;
+
+    /// Looks for devices and addresses that came and went.
+    ///
+    /// # Errors
+    /// [`NetError`].
+    fn refresh(&mut self) -> Result<(), NetError>;
+
+    /// Packets by what became of them.
+    fn packets(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// A kernel that cannot steer: proxies get no socket and bind their own ports.
+#[derive(Debug)]
+pub struct NoKernel(pub String);
+
+impl Kernel for NoKernel {
+    fn make(&mut self) -> Result<Listening, SocketError> {
+        Err(SocketError::Unsupported(self.0.clone()))
+    }
+
+    fn steer(&mut self, _: &[&Listening]) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn configure(&mut self, _: &State, _: &[IpAddr]) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    fn packets(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
+
+/// The kernel of this node, in the network namespace of the thread that made this.
+pub struct NodeKernel {
+    steering: Steering,
+    state: State,
+    proxies: Vec<IpAddr>,
+    /// Whether somebody accepts; only then is a listener in force. `None`: not known yet, and what an
+    /// earlier agent left stays as it is.
+    served: Option<bool>,
+    applied: Option<Applied>,
+    refused: BTreeSet<String>,
+}
+
+/// What the kernel was told last.
+#[derive(Debug, PartialEq)]
+struct Applied {
+    wanted: listeners::Wanted,
+    local: Vec<IpAddr>,
+}
+
+impl NodeKernel {
+    /// Loads the programs in the place of what an earlier agent left, which steers until then.
+    ///
+    /// # Errors
+    /// [`NetError`].
+    pub fn start(pins: &Path) -> Result<Self, NetError> {
+        let mut steering = Steering::load(pins)?;
+        routes::install()?;
+        steering.replace()?;
+        let mut kernel = Self {
+            steering,
+            state: State::default(),
+            proxies: Vec::new(),
+            served: None,
+            applied: None,
+            refused: BTreeSet::new(),
+        };
+        kernel.attach()?;
+        Ok(kernel)
+    }
+
+    /// Puts the program on every device that carries Ethernet frames: uplinks for clients outside,
+    /// the host's side of pods' devices for pods, `lo` for processes of the node.
+    fn attach(&mut self) -> Result<(), NetError> {
+        let there = devices()?;
+        let attached = self.steering.attached();
+        for device in there.iter().filter(|device| device.ethernet && device.up) {
+            if attached.contains(&device.index) {
+                continue;
+            }
+            match self.steering.attach(&device.name) {
+                Ok(hook) => tracing::info!(device = device.name, ?hook, "steers"),
+                // It may be gone by now; and one that cannot be used must not stop the others.
+                Err(error) if self.refused.insert(device.name.clone()) => {
+                    tracing::warn!(device = device.name, "does not steer: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        for index in attached.iter().filter(|index| there.iter().all(|d| d.index != **index)) {
+            self.steering.detach(*index)?;
+        }
+        self.refused.retain(|name| there.iter().any(|device| device.name == *name));
+        Ok(())
+    }
+
+    fn apply(&mut self) -> Result<(), NetError> {
+        let wanted = match self.served {
+            None => return Ok(()),
+            Some(false) => listeners::Wanted::default(),
+            Some(true) => listeners::wanted(&self.state, &self.proxies),
+        };
+        let local = listeners::local(&addresses()?, &wanted.addresses);
+        let next = Applied { wanted, local };
+        if self.applied.as_ref() == Some(&next) {
+            return Ok(());
+        }
+        self.applied = None;
+        let hosts = listeners::host_routes(&next.wanted.addresses, &next.local);
+        let hosts: Vec<_> = hosts.into_iter().collect();
+        let dialled: Vec<_> = next.wanted.addresses.iter().copied().collect();
+        nat::install(&dialled)?;
+        self.steering.set_local(&next.local)?;
+        self.steering.set_listeners(&next.wanted.listeners)?;
+        routes::set_host(&hosts)?;
+        self.applied = Some(next);
+        Ok(())
+    }
+}
+
+impl Kernel for NodeKernel {
+    fn make(&mut self) -> Result<Listening, SocketError> {
+        Listening::make()
+    }
+
+    fn steer(&mut self, sockets: &[&Listening]) -> Result<(), NetError> {
+        if !sockets.is_empty() {
+            let fds: Vec<_> = sockets.iter().map(|socket| socket.fd()).collect();
+            self.steering.set_workers(&fds)?;
+        }
+        self.served = Some(!sockets.is_empty());
+        self.apply()
+    }
+
+    fn configure(&mut self, state: &State, proxies: &[IpAddr]) -> Result<(), NetError> {
+        self.state.clone_from(state);
+        self.proxies = proxies.to_vec();
+        self.apply()
+    }
+
+    fn refresh(&mut self) -> Result<(), NetError> {
+        self.attach()?;
+        self.apply()
+    }
+
+    fn packets(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.steering.counters().ok();
+        let counters = counters.iter().flat_map(|counters| counters.iter());
+        counters.map(|(reason, count)| (reason.name(), count)).collect()
+    }
+}
+
+impl std::fmt::Debug for NodeKernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeKernel").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
