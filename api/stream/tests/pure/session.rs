@@ -121,11 +121,17 @@ fn an_acknowledgement_says_what_is_refused() {
     let nonce = session.next(&target).expect("an update").nonce();
     session.sent();
     let key = Key::new(Kind::Endpoints, "n/b0:80");
-    let refusal = Refusal { key: Some(key.clone()), reason: "no name".into(), message: "m".into() };
+    let refusal = Refusal {
+        key: Some(key.clone()),
+        reason: "no name".into(),
+        kept: true,
+        ..Refusal::default()
+    };
     let answer = Answer { refused: vec![refusal], ..answer(nonce, &target) };
     let (version, refused) = session.answer(answer).expect("a good answer");
     assert_eq!(version, target.version);
     assert_eq!((refused[0].key.clone(), &*refused[0].reason), (key, "Refused"));
+    assert!(refused[0].kept);
 }
 
 #[test]
