@@ -173,13 +173,13 @@ fn a_new_proxy_takes_over_before_the_old_one_ends() {
 }
 
 #[test]
-fn the_agent_has_the_three_capabilities_that_it_uses() {
+fn the_agent_has_the_capabilities_that_it_uses_and_no_other() {
     let pod = pod(&objects(&GUIDE), "DaemonSet", "penstock-agent");
     assert_eq!(pod["hostNetwork"], true);
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
     let security = &pod["containers"][0]["securityContext"];
-    let capabilities = json!({"drop": ["ALL"], "add": ["NET_ADMIN", "BPF", "PERFMON"]});
+    let capabilities = json!({"drop": ["ALL"], "add": ["NET_ADMIN", "BPF", "PERFMON", "NET_RAW"]});
     assert_eq!(security["capabilities"], capabilities);
     assert_eq!(security["allowPrivilegeEscalation"], false);
     assert_eq!(security["readOnlyRootFilesystem"], true);
