@@ -225,7 +225,7 @@ fn what_is_refused_serves_on_where_every_node_of_the_set_says_so() {
     says(&mut world, &two, refused.clone().kept());
     assert_eq!(world.confirmed().refused, [refused.clone().kept()]);
     says(&mut world, &two, refused.clone());
-    assert_eq!(world.confirmed().refused, [refused.clone()]);
+    assert_eq!(world.confirmed().refused, std::slice::from_ref(&refused));
     says(&mut world, &one, refused.clone());
     says(&mut world, &two, refused.clone().kept());
     assert_eq!(world.confirmed().refused, [refused]);
