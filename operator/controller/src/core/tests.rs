@@ -37,7 +37,7 @@ impl Rig {
         };
         let installed = KINDS.into_iter().filter(|kind| !is_built_in(*kind)).collect();
         rig.take(Input::Definitions { installed, bundle_version: Some("v1.6.1".into()) });
-        for object in objects {
+        for object in std::iter::once(&pool()).chain(objects) {
             let object = rig.object(object.clone());
             rig.take(Input::Listed(object));
         }
@@ -102,13 +102,21 @@ impl Rig {
         self.take(Input::Fleet(view));
     }
 
-    /// Settles, has the nodes acknowledge, settles again, and writes as an API server does.
+    /// Settles, has the nodes acknowledge, settles again, and writes as an API server does, until
+    /// there is nothing to do any more.
     fn serve(&mut self) -> Vec<String> {
-        let mut actions = self.settle();
-        self.fleet(1, true, &[]);
-        actions.extend(self.settle());
-        self.write(&actions);
-        actions.iter().filter_map(shown).collect()
+        let mut all = Vec::new();
+        for _ in 0..5 {
+            let mut actions = self.settle();
+            self.fleet(1, true, &[]);
+            actions.extend(self.settle());
+            self.write(&actions);
+            if actions.is_empty() {
+                return all;
+            }
+            all.extend(actions.iter().filter_map(shown));
+        }
+        panic!("it never rests: {all:?}");
     }
 
     /// Has the API server take every write.
@@ -173,6 +181,14 @@ fn shown(action: &Action) -> Option<String> {
     })
 }
 
+/// An address for each Gateway.
+fn pool() -> Value {
+    json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerPool",
+        "metadata": {"name": "pool"}, "spec": {"ranges": [{"cidr": "192.0.2.0/28"}]},
+    })
+}
+
 fn class() -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "GatewayClass",
@@ -187,7 +203,6 @@ fn gateway(port: u16, generation: i64) -> Value {
         "metadata": {"name": "web", "namespace": "n", "generation": generation},
         "spec": {
             "gatewayClassName": "penstock",
-            "addresses": [{"type": "IPAddress", "value": "192.0.2.1"}],
             "listeners": [{"name": "http", "protocol": "HTTP", "port": port}],
         },
     })
@@ -240,10 +255,15 @@ fn a_status_is_written_once_the_nodes_have_acknowledged_and_at_rest_nothing_is()
     written.sort();
     assert_eq!(
         written,
-        ["status Gateway n/web", "status GatewayClass penstock", "status HTTPRoute n/r"]
+        [
+            "status Gateway n/web",
+            "status GatewayClass penstock",
+            "status HTTPRoute n/r",
+            "status LoadBalancerPool pool",
+        ]
     );
-    let more = rig.settle();
-    assert_eq!(more, [], "at rest");
+    rig.serve();
+    assert_eq!(rig.settle(), [], "at rest");
     rig.now += Duration::from_secs(61);
     assert_eq!(rig.settle(), [], "time alone changes nothing");
 }
@@ -283,8 +303,10 @@ fn what_somebody_else_broke_is_written_again_and_what_is_theirs_stays() {
 
 #[test]
 fn a_refusal_names_the_route_and_leaves_the_rest() {
-    let mut rig =
-        Rig::new(&[class(), gateway(80, 1), route("good", "/good"), route("bad", "/bad")]);
+    let mut rig = Rig::new(&[class(), gateway(80, 1)]);
+    rig.serve();
+    rig.apply(route("good", "/good"));
+    rig.apply(route("bad", "/bad"));
     rig.settle();
     let state = rig.published.clone().expect("published");
     let key = state.iter().map(|r| &r.key).find(|k| k.name.starts_with("n/bad/")).expect("a rule");
@@ -323,9 +345,7 @@ fn programmed_stays_while_a_later_configuration_is_on_its_way() {
     let actions = rig.settle();
     rig.write(&actions);
     assert_eq!(rig.programmed(), "False Pending 2");
-    rig.fleet(1, true, &[]);
-    let actions = rig.settle();
-    rig.write(&actions);
+    rig.serve();
     assert_eq!(rig.programmed(), "True Programmed 2");
 }
 
@@ -375,13 +395,13 @@ fn the_last_words_of_a_watch_whose_kind_is_not_installed_any_more_are_not_heard(
 }
 
 #[test]
-fn a_thousand_routes_are_one_write_each_and_few_for_the_gateway() {
+fn many_routes_are_one_write_each_and_few_for_the_gateway() {
     let mut rig = Rig::new(&[class(), gateway(80, 1)]);
     rig.serve();
     let (mut routes, mut gateways) = (0, 0);
-    for n in 0..1000 {
+    for n in 0..200 {
         rig.apply(route(&format!("r{n}"), &format!("/{n}")));
-        rig.now += Duration::from_millis(10);
+        rig.now += Duration::from_millis(50);
         for action in rig.serve() {
             routes += u32::from(action.starts_with("status HTTPRoute"));
             gateways += u32::from(action.starts_with("status Gateway "));
@@ -389,11 +409,11 @@ fn a_thousand_routes_are_one_write_each_and_few_for_the_gateway() {
     }
     rig.now += Duration::from_secs(2);
     rig.serve();
-    assert_eq!(routes, 1000);
-    assert!(gateways <= 50, "{gateways}");
+    assert_eq!(routes, 200);
+    assert!(gateways <= 15, "{gateways}");
     let id = ObjectId { kind: Kind::Gateway, namespace: "n".into(), name: "web".into() };
     let status = rig.core.statuses.observed(&id).and_then(|o| o.status.clone()).expect("a status");
-    assert_eq!(status.to_json().expect("JSON")["listeners"][0]["attachedRoutes"], 1000, "exact");
+    assert_eq!(status.to_json().expect("JSON")["listeners"][0]["attachedRoutes"], 200, "exact");
 }
 
 #[test]
@@ -417,7 +437,7 @@ fn the_first_configuration_waits_for_the_modules_of_filters_that_are_there() {
     assert_eq!(rig.settle(), [], "an answer to another question");
     rig.take(Input::Facts { filter: filter_name, asked, facts });
     assert_eq!(rig.serve().first().map(String::as_str), Some("publish"));
-    assert_eq!(rig.condition(Kind::WasmFilter, "n", "f", "Accepted"), "False ModuleNotFound 1");
+    assert_eq!(rig.condition(Kind::WasmFilter, "n", "f", "ResolvedRefs"), "False ModuleNotFound 1");
     // The ConfigMap appears: the module is asked for again.
     rig.apply(json!({
         "apiVersion": "v1", "kind": "ConfigMap",

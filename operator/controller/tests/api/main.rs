@@ -23,10 +23,6 @@ fn test<F: Future<Output = ()>>(run: impl FnOnce(&'static server::Server) -> F) 
     });
 }
 
-fn gateway_programmed(gateway: &Value) -> String {
-    condition(&gateway["status"]["conditions"], "Programmed")
-}
-
 fn listener<'a>(gateway: &'a Value, field: &str) -> &'a Value {
     &gateway["status"]["listeners"][0][field]
 }
@@ -206,6 +202,45 @@ fn a_kind_that_is_installed_later_is_picked_up_and_one_that_goes_is_let_go() {
         wait(&client, &one, "the route", |v| route_condition(v, "Accepted") == "True Accepted 1")
             .await;
         assert_eq!(node.count("rule "), 1);
+        node.end().await;
+        replica.end().await;
+        rig.clean().await;
+    });
+}
+
+#[test]
+fn what_is_served_stays_while_the_api_server_is_away_and_goes_on_when_it_is_back() {
+    test(|server| async move {
+        let rig = Rig::new(server).await;
+        let client = rig.client.clone();
+        objects::install(&client, objects::definitions()).await;
+        rig.base().await;
+        let replica = rig.operator("a").await;
+        let one = route(&rig.user, "one", "/one");
+        objects::apply(&client, one.clone()).await;
+        let node = rig.node(replica.at, "proxy-1").await;
+        wait(&client, &one, "the route", |v| route_condition(v, "Accepted") == "True Accepted 1")
+            .await;
+        let version = || node.state.lock().expect("no panic").state.version();
+        let served = version();
+
+        server.kill_api_server();
+        // Longer than the lease: the replica does not lead any more.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(replica.metric("penstock_operator_leader", "").await, 0.0);
+        assert_eq!(version(), served);
+        tokio::task::spawn_blocking(|| server::shared().api_server()).await.expect("it starts");
+
+        let two = route(&rig.user, "two", "/two");
+        objects::apply(&client, two.clone()).await;
+        wait(&client, &two, "a route made later", |v| {
+            route_condition(v, "Accepted") == "True Accepted 1"
+        })
+        .await;
+        assert_eq!(node.count("rule "), 2);
+        let gateway = objects::get(&client, &objects::gateway(&rig.user, 80)).await;
+        let programmed = condition(listener(&gateway, "conditions"), "Programmed");
+        assert_eq!(programmed, "True Programmed 1");
         node.end().await;
         replica.end().await;
         rig.clean().await;

@@ -7,7 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ pub struct Server {
     folder: PathBuf,
     port: u16,
     etcd: u16,
-    extra: Vec<String>,
+    running: Mutex<Option<u32>>,
 }
 
 /// The API server of this process. It ends with the process.
@@ -30,7 +30,8 @@ pub fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder").keep();
-        let server = Server { folder, port: free_port(), etcd: free_port(), extra: Vec::new() };
+        let server =
+            Server { folder, port: free_port(), etcd: free_port(), running: Mutex::new(None) };
         server.start();
         server
     })
@@ -39,7 +40,7 @@ pub fn shared() -> &'static Server {
 impl Server {
     fn start(&self) {
         let bin = programs();
-        let keys = Keys::make(&self.folder);
+        Keys::make(&self.folder);
         let etcd = format!("http://127.0.0.1:{}", self.etcd);
         let peers = format!("http://127.0.0.1:{}", free_port());
         let data = self.folder.join("etcd").display().to_string();
@@ -57,7 +58,15 @@ impl Server {
                 "--log-level=error".into(),
             ],
         );
-        let mut flags = vec![
+        self.api_server();
+    }
+
+    /// Starts the API server, and waits until it answers.
+    pub fn api_server(&self) {
+        let bin = programs();
+        let keys = Keys::of(&self.folder);
+        let etcd = format!("http://127.0.0.1:{}", self.etcd);
+        let flags = vec![
             format!("--etcd-servers={etcd}"),
             format!("--secure-port={}", self.port),
             "--bind-address=127.0.0.1".into(),
@@ -71,9 +80,16 @@ impl Server {
             "--shutdown-delay-duration=0s".into(),
             "--profiling=false".into(),
         ];
-        flags.extend(self.extra.iter().cloned());
-        run(&self.folder, &bin.join("kube-apiserver"), &flags);
+        let running = run(&self.folder, &bin.join("kube-apiserver"), &flags);
+        *self.running.lock().expect("no panic") = Some(running);
         self.wait();
+    }
+
+    /// Kills the API server.
+    pub fn kill_api_server(&self) {
+        let running = self.running.lock().expect("no panic").take().expect("it runs");
+        let killed = Command::new("kill").args(["-KILL", &running.to_string()]).status();
+        assert!(killed.expect("kill").success());
     }
 
     /// A client of the administrator.
@@ -133,7 +149,7 @@ fn programs() -> PathBuf {
 }
 
 /// Starts a program that ends when this process does, however that ends.
-fn run(folder: &Path, program: &Path, flags: &[String]) {
+fn run(folder: &Path, program: &Path, flags: &[String]) -> u32 {
     let name = program.file_name().expect("a name").to_string_lossy().into_owned();
     let log = fs::File::create(folder.join(format!("{name}.log"))).expect("a log");
     let mut command = Command::new("setpriv");
@@ -153,7 +169,8 @@ fn run(folder: &Path, program: &Path, flags: &[String]) {
             thread::park();
         }
     });
-    child.recv().expect("a thread").unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+    let child = child.recv().expect("a thread");
+    child.unwrap_or_else(|error| panic!("cannot start {name}: {error}")).id()
 }
 
 /// Files that the API server reads.
@@ -164,18 +181,21 @@ struct Keys {
 }
 
 impl Keys {
-    fn make(folder: &Path) -> Self {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let keys = Self {
+    fn of(folder: &Path) -> Self {
+        Self {
             private: folder.join("sa.key"),
             public: folder.join("sa.pub"),
             tokens: folder.join("tokens.csv"),
-        };
+        }
+    }
+
+    fn make(folder: &Path) {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let keys = Self::of(folder);
         fs::write(&keys.private, key.serialize_pem()).expect("a file");
         fs::write(&keys.public, key.public_key_pem()).expect("a file");
         let tokens = format!("{TOKEN},admin,admin,system:masters\n");
         fs::write(&keys.tokens, tokens).expect("a file");
-        keys
     }
 }
 
