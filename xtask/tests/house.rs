@@ -14,9 +14,37 @@ const ROOMS: &[(&str, &[&str])] = &[
         "penstock-modules",
         &["penstock-resources", "penstock-config", "penstock-gateway", "penstock-filter-host"],
     ),
-    ("penstock-proxy", &["penstock-config", "penstock-filter-host"]),
+    ("penstock-handover", &[]),
+    (
+        "penstock-proxy",
+        &["penstock-config", "penstock-stream", "penstock-filter-host", "penstock-handover"],
+    ),
     ("penstock-ebpf-common", &[]),
     ("penstock-net", &["penstock-ebpf-common"]),
+    (
+        "penstock-agent",
+        &[
+            "penstock-config",
+            "penstock-stream",
+            "penstock-filter-host",
+            "penstock-handover",
+            "penstock-proxy",
+            "penstock-ebpf-common",
+            "penstock-net",
+        ],
+    ),
+    (
+        "penstock-controller",
+        &[
+            "penstock-resources",
+            "penstock-config",
+            "penstock-stream",
+            "penstock-gateway",
+            "penstock-modules",
+            "penstock-filter-host",
+            "penstock-proxy",
+        ],
+    ),
     (
         "penstock-cli",
         &[
@@ -66,8 +94,13 @@ fn the_pure_rooms_build_without_a_runtime() {
 
 #[test]
 fn nodes_know_no_kubernetes_and_no_cloud() {
-    for package in ["penstock-config", "penstock-stream", "penstock-filter-host", "penstock-proxy"]
-    {
+    for package in [
+        "penstock-config",
+        "penstock-stream",
+        "penstock-filter-host",
+        "penstock-proxy",
+        "penstock-agent",
+    ] {
         for name in linked(package, &[]) {
             let banned =
                 name.starts_with("kube") || name.starts_with("aws-sdk") || name == "k8s-openapi";
@@ -78,8 +111,13 @@ fn nodes_know_no_kubernetes_and_no_cloud() {
 
 #[test]
 fn the_proxy_of_a_cluster_contains_no_compiler() {
-    for package in ["penstock-proxy", "penstock-filter-host"] {
-        for name in linked(package, &["--no-default-features"]) {
+    let none: &[&str] = &[];
+    for (package, features) in [
+        ("penstock-proxy", none),
+        ("penstock-agent", none),
+        ("penstock-filter-host", &["--no-default-features"]),
+    ] {
+        for name in linked(package, features) {
             assert!(!name.starts_with("cranelift-codegen"), "{package} links {name}");
         }
     }

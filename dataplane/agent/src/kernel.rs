@@ -2,7 +2,7 @@
 
 use crate::{Listening, SocketError, listeners};
 use penstock_config::State;
-use penstock_net::{NetError, Steering, addresses, devices, nat, routes};
+use penstock_net::{NetError, Steering, addresses, announce, devices, nat, routes};
 use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 /// What can be done with the node's network. A test has one of its own.
@@ -64,6 +64,7 @@ impl Kernel for NoKernel {
 /// The kernel of this node, in the network namespace of the thread that made this.
 pub struct NodeKernel {
     steering: Steering,
+    node: String,
     state: State,
     proxies: Vec<IpAddr>,
     /// Whether somebody accepts; only then is a listener in force. `None`: not known yet, and what an
@@ -78,19 +79,21 @@ pub struct NodeKernel {
 struct Applied {
     wanted: listeners::Wanted,
     local: Vec<IpAddr>,
+    announced: BTreeSet<IpAddr>,
 }
 
 impl NodeKernel {
-    /// Loads the programs in the place of what an earlier agent left, which steers until then.
+    /// For the Node of that name. Loads the programs in the place of what an earlier agent left, which steers until then.
     ///
     /// # Errors
     /// [`NetError`].
-    pub fn start(pins: &Path) -> Result<Self, NetError> {
+    pub fn start(pins: &Path, node: &str) -> Result<Self, NetError> {
         let mut steering = Steering::load(pins)?;
         routes::install()?;
         steering.replace()?;
         let mut kernel = Self {
             steering,
+            node: node.into(),
             state: State::default(),
             proxies: Vec::new(),
             served: None,
@@ -127,13 +130,16 @@ impl NodeKernel {
     }
 
     fn apply(&mut self) -> Result<(), NetError> {
-        let wanted = match self.served {
+        let (wanted, announced) = match self.served {
             None => return Ok(()),
-            Some(false) => listeners::Wanted::default(),
-            Some(true) => listeners::wanted(&self.state, &self.proxies),
+            Some(false) => Default::default(),
+            Some(true) => (
+                listeners::wanted(&self.state, &self.proxies),
+                listeners::announced(&self.state, &self.node),
+            ),
         };
         let local = listeners::local(&addresses()?, &wanted.addresses);
-        let next = Applied { wanted, local };
+        let next = Applied { wanted, local, announced };
         if self.applied.as_ref() == Some(&next) {
             return Ok(());
         }
@@ -145,6 +151,17 @@ impl NodeKernel {
         self.steering.set_local(&next.local)?;
         self.steering.set_listeners(&next.wanted.listeners)?;
         routes::set_host(&hosts)?;
+        // Last: whoever is told comes at once.
+        let announced = announce(&next.announced)?;
+        for address in &announced.added {
+            tracing::info!(%address, "this node answers for the address");
+        }
+        for address in &announced.removed {
+            tracing::info!(%address, "this node no longer answers for the address");
+        }
+        if let Some(error) = announced.untold {
+            tracing::warn!("neighbours find out late where an address is (CAP_NET_RAW): {error}");
+        }
         self.applied = Some(next);
         Ok(())
     }

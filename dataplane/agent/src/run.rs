@@ -11,6 +11,7 @@ use penstock_net::{Feature, nat, routes};
 use penstock_proxy::admin::AdminServer;
 use penstock_stream::{ClientOptions, Link, Role, Store};
 use std::{
+    collections::BTreeSet,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
@@ -32,7 +33,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     let status = Arc::<Mutex<Status>>::default();
     let (say, inputs) = mpsc::channel();
-    let keeper = keep(kernel(&args.pins.pins, &status), inputs, status.clone())?;
+    let keeper = keep(kernel(&args.pins.pins, &args.node, &status), inputs, status.clone())?;
     let listener = Arc::new(Listener::bind(&args.handover)?);
     let taking = handover::listen(listener.clone(), say.clone())?;
     let (link, linked) = watch::channel(Link::default());
@@ -76,7 +77,7 @@ fn share(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The node's kernel, or what stands for one that cannot steer.
-fn kernel(pins: &Path, status: &Mutex<Status>) -> Box<dyn Kernel> {
+fn kernel(pins: &Path, node: &str, status: &Mutex<Status>) -> Box<dyn Kernel> {
     let missing = penstock_net::probe(pins);
     for missing in &missing {
         // Without links there is another way onto a device.
@@ -87,7 +88,7 @@ fn kernel(pins: &Path, status: &Mutex<Status>) -> Box<dyn Kernel> {
     }
     let trouble = match missing.into_iter().find(|m| m.feature != Feature::DeviceLinks) {
         Some(missing) => missing.to_string(),
-        None => match NodeKernel::start(pins) {
+        None => match NodeKernel::start(pins, node) {
             Ok(kernel) => return Box::new(kernel),
             Err(error) => error.to_string(),
         },
@@ -131,6 +132,7 @@ fn options(args: &RunArgs, link: watch::Sender<Link>) -> anyhow::Result<ClientOp
 /// No privilege; a part may be left.
 pub fn uninstall(pins: &Path) -> anyhow::Result<()> {
     penstock_net::uninstall(pins)?;
+    penstock_net::announce(&BTreeSet::new())?;
     nat::remove()?;
     routes::remove()?;
     Ok(())

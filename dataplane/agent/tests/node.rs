@@ -81,7 +81,7 @@ impl Node {
         let (say, inputs) = mpsc::channel();
         let pins = self.pins.dir.clone();
         let keeper = self.node.spawn(move || {
-            let kernel = NodeKernel::start(&pins).expect("the kernel can steer");
+            let kernel = NodeKernel::start(&pins, "n1").expect("the kernel can steer");
             let status = Arc::<Mutex<Status>>::default();
             Keeper::new(Box::new(kernel), GRACE, status).run(&inputs);
         });
@@ -270,6 +270,38 @@ fn a_client_on_the_uplink_reaches_the_proxy_and_the_pod_sees_its_address() {
         let answer = node.get(to).expect("an answer").to_lowercase();
         assert!(answer.contains(&format!("x-forwarded-for: {client}\r\n")), "{answer}");
     }
+    proxy.end();
+    agent.end();
+}
+
+#[test]
+fn an_address_of_the_uplinks_network_is_answered_for_by_the_node_that_has_it_alone() {
+    let mut node = Node::new();
+    let on_link = "10.97.0.77";
+    let announced_by = |state: &State, by: &str| {
+        let mut state = state.clone();
+        state.insert(ResourceKind::Frontend(Frontend {
+            gateway: "test/gw".into(),
+            port: PORT.into(),
+            target_port: 20_001,
+            addresses: vec![on_link.into(), "fd97::77".into()],
+            announced_by: by.into(),
+            ..Frontend::default()
+        }));
+        state
+    };
+    node.state = announced_by(&node.state, "n1");
+    let agent = node.agent();
+    let mut proxy = node.proxy(1);
+    let served = |to: &str| node.get(to).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+    until("the address is served", || served(on_link));
+    until("the address is served", || served("fd97::77"));
+    let (done, told) = mpsc::channel();
+    let other = announced_by(&node.state, "n2");
+    agent.say.send(Input::Configure(other, done)).expect("the keeper runs");
+    told.recv_timeout(PATIENCE).expect("the kernel takes the configuration");
+    node.client.ip("neigh flush dev eth0");
+    assert!(node.get(on_link).is_err(), "another node answers for it");
     proxy.end();
     agent.end();
 }

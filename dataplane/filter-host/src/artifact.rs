@@ -1,5 +1,4 @@
-//! Compiled modules as bytes: what an operator makes and a proxy loads. The only place in this crate
-//! that vouches for memory safety itself.
+//! Compiled modules as bytes: what an operator makes and a proxy loads.
 
 use std::sync::Arc;
 

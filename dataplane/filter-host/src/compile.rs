@@ -31,12 +31,59 @@ impl Host {
     /// # Errors
     /// Says what is wrong with the module; its author is at fault, retrying does not help.
     pub fn compile(&self, component: &[u8]) -> Result<CompiledModule, ModuleError> {
-        let (size, limit) = (component.len(), self.config().max_module_bytes);
-        if size > limit {
-            return Err(ModuleError::TooLarge { size, limit });
-        }
+        self.check_size(component)?;
         let compiled = Component::from_binary(self.engine(), component)
             .map_err(|error| ModuleError::NotAComponent(format!("{error:#}")))?;
+        self.describe_compiled(component, compiled)
+    }
+
+    /// Compiles a component to code for [`Host::adopt`] of an engine of the same version and
+    /// processor. Runs nothing of it and maps nothing.
+    ///
+    /// # Errors
+    /// As [`Host::compile`], but that it is not asked what it is.
+    pub fn precompile(&self, component: &[u8]) -> Result<Vec<u8>, ModuleError> {
+        self.check_size(component)?;
+        self.engine()
+            .precompile_component(component)
+            .map_err(|error| ModuleError::NotAComponent(format!("{error:#}")))
+    }
+
+    /// The rest of [`Host::compile`] for a component that another process compiled.
+    ///
+    /// # Safety
+    /// The code becomes machine code of this process. It must be what [`Host::precompile`] of this
+    /// same build returned for the component, unchanged.
+    ///
+    /// # Errors
+    /// As [`Host::compile`]; [`ModuleError::Artifact`] for code of another engine.
+    #[expect(
+        unsafe_code,
+        reason = "machine code cannot be checked here; that it comes from our own compiler is the \
+                  caller's proof"
+    )]
+    pub unsafe fn adopt(
+        &self,
+        component: &[u8],
+        code: &[u8],
+    ) -> Result<CompiledModule, ModuleError> {
+        // SAFETY: the caller vouches that the code was made by `precompile` and is unchanged.
+        let compiled = unsafe { Component::deserialize(self.engine(), code) }
+            .map_err(|error| ModuleError::Artifact(format!("{error:#}")))?;
+        self.describe_compiled(component, compiled)
+    }
+
+    fn check_size(&self, component: &[u8]) -> Result<(), ModuleError> {
+        let (size, limit) = (component.len(), self.config().max_module_bytes);
+        if size > limit { Err(ModuleError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    fn describe_compiled(
+        &self,
+        component: &[u8],
+        compiled: Component,
+    ) -> Result<CompiledModule, ModuleError> {
+        let size = component.len();
         let (kind, grants) = inspect(self.engine(), &compiled)?;
         let descriptor = self.describe(&compiled, kind)?;
         schema::check(&descriptor.config_schema)?;

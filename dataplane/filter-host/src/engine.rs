@@ -70,13 +70,13 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Starts the engine. Where the address space does not hold the pool (a limit on it, or an
 /// emulator), instances are mapped one by one: same semantics, slower replacement.
 pub(crate) fn start(config: &HostConfig) -> Result<(Engine, bool), HostError> {
-    let mut settings = base();
+    let mut settings = base()?;
     settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
     match Engine::new(&settings) {
         Ok(engine) => Ok((engine, true)),
         Err(error) => {
             tracing::warn!(%error, "no address space for the instance pool, mapping on demand");
-            let engine = Engine::new(&base());
+            let engine = Engine::new(&base()?);
             Ok((engine.map_err(|e| HostError::Engine(format!("{e:#}")))?, false))
         }
     }
@@ -84,7 +84,7 @@ pub(crate) fn start(config: &HostConfig) -> Result<(Engine, bool), HostError> {
 
 /// Settings that decide about compiled code are the same with and without the pool, so that a
 /// compiled module fits either.
-fn base() -> Config {
+fn base() -> Result<Config, HostError> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -92,7 +92,36 @@ fn base() -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .memory_init_cow(true);
+    #[cfg(feature = "compile")]
+    target(&mut config)?;
+    Ok(config)
+}
+
+/// Features of the processor that compiled code may use, so that it runs on every node: x86-64-v2
+/// (all since 2009), and on other processors the least that their architecture has. Without this
+/// the compiler would take what it finds on the machine that it runs on.
+#[cfg(all(feature = "compile", target_arch = "x86_64"))]
+const FEATURES: &[&str] =
+    &["has_cmpxchg16b", "has_popcnt", "has_sse3", "has_ssse3", "has_sse41", "has_sse42"];
+#[cfg(all(feature = "compile", not(target_arch = "x86_64")))]
+const FEATURES: &[&str] = &[];
+
+/// The same processor and system as this process, with no other features than those above.
+#[cfg(feature = "compile")]
+fn target(config: &mut Config) -> Result<(), HostError> {
+    let system = if cfg!(target_env = "musl") { "linux-musl" } else { "linux-gnu" };
     config
+        .target(&format!("{}-unknown-{system}", std::env::consts::ARCH))
+        .map_err(|error| HostError::Engine(format!("{error:#}")))?;
+    for feature in FEATURES {
+        #[expect(unsafe_code, reason = "the compiler takes features of a processor only so")]
+        // SAFETY: these only say which instructions exist, and the engine refuses code whose
+        // features the machine does not have.
+        unsafe {
+            config.cranelift_flag_enable(feature);
+        }
+    }
+    Ok(())
 }
 
 fn pool(config: &HostConfig) -> PoolingAllocationConfig {

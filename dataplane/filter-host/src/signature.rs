@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The engine of this build: artifacts of another one are refused by it.
 pub const ENGINE: &str = concat!("penstock-", env!("CARGO_PKG_VERSION"), "-wasmtime-48");
-/// The processor of this build.
+/// The processor that modules are compiled for by this build: the least that a node must have.
 pub const TARGET: &str = if cfg!(target_arch = "x86_64") {
-    "x86_64-linux"
+    "x86-64-v2-linux"
 } else if cfg!(target_arch = "aarch64") {
     "aarch64-linux"
 } else {

@@ -11,8 +11,9 @@ const GET_ADDRESS: u16 = 22;
 /// Lengths of `struct ifinfomsg` and `struct ifaddrmsg`.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
-/// `IFLA_IFNAME`, `IFLA_LINKINFO` with `IFLA_INFO_KIND` in it.
+/// `IFLA_IFNAME`, `IFLA_ADDRESS`, `IFLA_LINKINFO` with `IFLA_INFO_KIND` in it.
 const NAME: u16 = 3;
+const MAC: u16 = 1;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 /// `IFA_ADDRESS`, `IFA_LOCAL`: they differ where a device has a peer's address.
@@ -39,6 +40,8 @@ pub struct Device {
     pub loopback: bool,
     /// It is set up.
     pub up: bool,
+    /// Its Ethernet address; zeros where it has none.
+    pub mac: [u8; 6],
 }
 
 /// The devices of the calling thread's namespace.
@@ -64,10 +67,12 @@ pub fn devices() -> Result<Vec<Device>, NetError> {
                 ethernet: [ETHERNET, LOOPBACK].contains(&hardware),
                 loopback: hardware == LOOPBACK,
                 up: word(8) & UP != 0,
+                mac: [0; 6],
             };
             for (kind, payload) in answer.attributes(LINK_HEADER) {
                 match kind {
                     NAME => device.name = text(payload),
+                    MAC => device.mac = payload.try_into().unwrap_or_default(),
                     INFO => {
                         let kind = attributes(payload).find(|(kind, _)| *kind == INFO_KIND);
                         device.kind = kind.map(|(_, name)| text(name)).unwrap_or_default();

@@ -6,6 +6,7 @@
 //! - [`routes`]: what the programs marked is routed to this node, and what processes of the node send to
 //!   a Gateway passes the programs too.
 //! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT.
+//! - [`announce()`]: which addresses the node answers for on its uplink.
 //! - [`workers`]: the sockets that the workers accept on.
 //! - [`probe()`]: what the kernel lacks, each thing named.
 //!
@@ -13,6 +14,7 @@
 //! itself is a plain function: what is there is brought to what is wanted, and a second call changes
 //! nothing.
 
+mod announce;
 mod attach;
 mod devices;
 mod error;
@@ -26,6 +28,7 @@ pub mod routes;
 mod steering;
 pub mod workers;
 
+pub use announce::{Announced, announce};
 pub use attach::Hook;
 pub use devices::{Device, addresses, devices};
 pub use error::NetError;

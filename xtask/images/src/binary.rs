@@ -38,15 +38,20 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).map_or_else(|| here.to_owned(), Path::to_owned)
 }
 
-/// The C library linked in, and no path of this machine: another checkout makes the same bytes.
-fn flags() -> String {
+/// The C library linked in. What is shipped has no path of this machine: another checkout makes the
+/// same bytes. For tests checkouts share what they built instead: other flags would build it again.
+fn flags(profile: Profile) -> String {
+    let flags = "-C target-feature=+crt-static -C strip=debuginfo".to_owned();
+    if profile == Profile::Dev {
+        return flags;
+    }
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let remapped = [Some((root(), "/penstock")), home.map(|home| (home, "/cargo"))];
     let remapped = remapped.into_iter().flatten();
     let remapped =
         remapped.map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()));
-    format!("-C target-feature=+crt-static -C strip=debuginfo{}", remapped.collect::<String>())
+    flags + &remapped.collect::<String>()
 }
 
 /// Builds a binary that needs nothing of the system it runs on, and returns its path.
@@ -68,7 +73,7 @@ pub fn build(binary: Binary<'_>, profile: Profile) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", flags())
+        .env("RUSTFLAGS", flags(profile))
         .current_dir(root())
         .stdout(Stdio::null())
         .status()

@@ -91,7 +91,7 @@ impl Pulse {
 }
 
 /// How long the first request of a connection that is to be drained is waited for.
-pub const FRESH: Duration = Duration::from_secs(2);
+const FRESH: Duration = Duration::from_secs(2);
 
 /// One connection.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl ConnectionState {
     ///
     /// A drain waits for the first request: the client of a new connection has sent it, or is about
     /// to, and cannot know that nobody will read it. Who sends none is not waited for longer than
-    /// [`FRESH`].
+    /// two seconds.
     pub fn finish(&self, ending: Ending) {
         match ending {
             Ending::Drain if self.fresh.get() => self.put_off.set(true),
