@@ -1,19 +1,18 @@
 //! What surrounds Gateways in a cluster: Services, target ports, addresses, announcements.
 
-use crate::fixture::{BASE, Seen, World, objects, pool};
+use crate::fixture::{Seen, World, pool};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use penstock_config::{Frontend, Key, Kind, Listener, ResourceKind};
 use penstock_gateway::{Mode, Name, service_is_in_place};
 use penstock_resources::{Kind as ObjectKind, Object};
-use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Label of what is made for a Gateway.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// A Gateway `default/{name}` with one listener on each port.
-fn gateway(name: &str, ports: &[u16], metadata: &str, spec: &str) -> String {
+pub(crate) fn gateway(name: &str, ports: &[u16], metadata: &str, spec: &str) -> String {
     let listeners = ports.iter().map(|p| format!("{{name: l{p}, port: {p}, protocol: HTTP}}"));
     let listeners: Vec<_> = listeners.collect();
     format!(
@@ -25,7 +24,7 @@ fn gateway(name: &str, ports: &[u16], metadata: &str, spec: &str) -> String {
 }
 
 /// Without a pool, in a cluster.
-fn bare(yaml: &[&str]) -> World {
+pub(crate) fn bare(yaml: &[&str]) -> World {
     let mut world = World::new(yaml);
     world.index.settings_mut().mode = Mode::Cluster;
     world
@@ -59,7 +58,7 @@ impl World {
     }
 
     /// Until nothing is left to write.
-    fn settled(mut self) -> Self {
+    pub(crate) fn settled(mut self) -> Self {
         let writes: Vec<usize> = (0..3).map(|_| self.settle()).collect();
         assert_eq!(writes[1..], [0, 0], "{writes:?}: once, then nothing");
         self
@@ -515,100 +514,4 @@ fn standalone_there_are_neither_services_nor_frontends() {
     assert!(seen.translation.services.is_empty());
     assert_eq!(seen.keys(Kind::Frontend), [""; 0]);
     assert_eq!(seen.listener_resource("default/gw/http").target_port, 0);
-}
-
-fn some_gateways() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
-    // Name, year, what it asks for.
-    proptest::collection::vec((0..12u8, 0..4u8, 0..6u8), 0..10)
-}
-
-fn world_of(gateways: &[(u8, u8, u8)]) -> Vec<Object> {
-    let ranges = "ranges: [{start: 192.0.2.0, stop: 192.0.2.6}, {cidr: '2001:db8::/126'}]";
-    let mut yaml = vec![
-        BASE.to_owned(),
-        pool("p", ranges),
-        pool("q", "ranges: [{start: 192.0.2.5, stop: 192.0.2.8}]"),
-    ];
-    for (name, year, ask) in gateways {
-        let spec = match ask {
-            0 | 1 => String::new(),
-            2 => ", addresses: [{type: IPAddress}, {value: 192.0.2.3}]".to_owned(),
-            ask => format!(", addresses: [{{value: 192.0.2.{}}}]", ask * 3),
-        };
-        let metadata = format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'");
-        yaml.push(gateway(&format!("g{name}"), &[80, 443], &metadata, &spec));
-    }
-    let objects = yaml.iter().flat_map(|yaml| objects(yaml)).map(|o| (o.id(), o));
-    objects.collect::<BTreeMap<_, _>>().into_values().collect()
-}
-
-fn cluster_of(objects: Vec<Object>) -> World {
-    let mut world = bare(&[]);
-    for object in objects {
-        world.index.apply(object);
-    }
-    world
-}
-
-fn frontends(world: &World) -> BTreeMap<String, Frontend> {
-    let state = world.translate().state;
-    let frontends = state.iter().filter_map(|resource| match &*resource.content {
-        ResourceKind::Frontend(frontend) => Some((resource.key.name.clone(), frontend.clone())),
-        _ => None,
-    });
-    frontends.collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    /// No address and no target port is ever given twice, and once everything is written there is
-    /// nothing left to write.
-    #[test]
-    fn nothing_is_given_twice_and_writing_comes_to_an_end(
-        gateways in some_gateways(),
-        more in some_gateways(),
-    ) {
-        let mut world = cluster_of(world_of(&gateways)).settled();
-        let before = frontends(&world);
-        for object in world_of(&more) {
-            // Gateways that are new; the others stay as they are.
-            let id = object.id();
-            if !before.keys().any(|key| key.starts_with(&format!("{}/{}|", id.namespace, id.name))) {
-                world.index.apply(object);
-            }
-        }
-        let world = world.settled();
-        let after = frontends(&world);
-        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut target_ports = BTreeSet::new();
-        for frontend in after.values() {
-            prop_assert!(target_ports.insert(frontend.target_port));
-            for address in &frontend.addresses {
-                let owner = owners.entry(address).or_insert(&frontend.gateway);
-                prop_assert_eq!(*owner, &frontend.gateway);
-            }
-        }
-        for (key, frontend) in &before {
-            let now = &after[key];
-            prop_assert_eq!(now.target_port, frontend.target_port);
-            for address in &frontend.addresses {
-                prop_assert!(now.addresses.contains(address), "{} lost {}", key, address);
-            }
-        }
-    }
-
-    /// The order in which objects come does not matter.
-    #[test]
-    fn the_order_of_objects_gives_nobody_another_address(
-        gateways in some_gateways(),
-        by in 0..40usize,
-    ) {
-        let objects = world_of(&gateways);
-        let mut turned = objects.clone();
-        let at = by % turned.len();
-        turned.rotate_left(at);
-        let (one, two) = (cluster_of(objects).translate(), cluster_of(turned).translate());
-        prop_assert!(one.translation == two.translation);
-    }
 }

@@ -5,6 +5,7 @@ mod backends;
 mod fixture;
 mod last_good;
 mod infrastructure;
+mod infrastructure_properties;
 mod listeners;
 mod properties;
 mod routes;
