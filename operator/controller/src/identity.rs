@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn any_other_token_proves_nothing_and_the_error_says_why() {
-        let cases: [(fn(&mut Value), &str); 8] = [
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 8] = [
             (|s| s["authenticated"] = json!(false), "does not accept"),
             (|s| s["error"] = json!("token expired"), "token expired"),
             (|s| s["audiences"] = json!(["https://kubernetes"]), "another audience"),

@@ -9,18 +9,14 @@ use k8s_openapi::api::{
     core::v1::{Node, Pod, ServiceAccount},
 };
 use kube::{Api, Client, api::PostParams};
+use parking_lot::Mutex;
 use penstock_config::{Delta, Key, State};
 use penstock_controller::{
     Listening, args::Options, identity::Accounts, lease::Timing, run_and_tell,
 };
 use penstock_stream::{Applied, Apply, ClientOptions, Link, Refused, Role, run};
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -245,7 +241,7 @@ struct Applier(Arc<Mutex<Served>>);
 
 impl Apply for Applier {
     fn apply(&mut self, delta: &Delta) -> Applied {
-        let mut served = self.0.lock().expect("no panic");
+        let mut served = self.0.lock();
         served.updates += 1;
         served.state.apply(delta).expect("it fits");
         let refused = served.state.iter().filter_map(|resource| {
@@ -260,7 +256,7 @@ impl Apply for Applier {
 impl FakeNode {
     /// How many resources it has whose key begins so.
     pub fn count(&self, begin: &str) -> usize {
-        let served = self.state.lock().expect("no panic");
+        let served = self.state.lock();
         served.state.iter().filter(|r| r.key.to_string().starts_with(begin)).count()
     }
 

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use kube::{Client, Config, config::AuthInfo};
+use parking_lot::Mutex;
 use penstock_test_ports::free_port;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock, mpsc},
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -81,13 +82,13 @@ impl Server {
             "--profiling=false".into(),
         ];
         let running = run(&self.folder, &bin.join("kube-apiserver"), &flags);
-        *self.running.lock().expect("no panic") = Some(running);
+        *self.running.lock() = Some(running);
         self.wait();
     }
 
     /// Kills the API server.
     pub fn kill_api_server(&self) {
-        let running = self.running.lock().expect("no panic").take().expect("it runs");
+        let running = self.running.lock().take().expect("it runs");
         let killed = Command::new("kill").args(["-KILL", &running.to_string()]).status();
         assert!(killed.expect("kill").success());
     }
