@@ -47,11 +47,14 @@ impl Inbox {
     }
 }
 
+/// A configuration and its version.
+type Published = (Version, Arc<State>);
+
 /// What was published, with the fleet that it was published to: both change together.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     fleet: Fleet,
-    published: Arc<Mutex<Option<(Version, Arc<State>)>>>,
+    published: Arc<Mutex<Option<Published>>>,
 }
 
 impl Publisher {
@@ -176,9 +179,10 @@ impl Engine {
     fn handle(&mut self, series: Vec<Input>) -> Option<Duration> {
         let began = Instant::now();
         let objects = series.iter().filter(|input| is_object(input)).count();
-        let span = match objects {
-            0 => Span::none(),
-            _ => tracing::info_span!("change", objects, version = tracing::field::Empty),
+        // The first lists are no change.
+        let span = match objects > 0 && self.outlets.waiting_for.borrow().is_empty() {
+            true => tracing::info_span!("change", objects, version = tracing::field::Empty),
+            false => Span::none(),
         };
         for input in series {
             self.metrics.queue.dec();
@@ -186,7 +190,7 @@ impl Engine {
             self.acknowledged(&input);
             self.core.take(input, now);
         }
-        let translating = tracing::info_span!(parent: &span, "translate");
+        let translating = within(&span, || tracing::info_span!(parent: &span, "translate"));
         let settled = translating.in_scope(|| self.core.settle(self.clock.now()));
         drop(translating);
         self.outlets.waiting_for.send_if_modified(|waiting| {
@@ -210,7 +214,8 @@ impl Engine {
                 self.outlets.publisher.publish(version, state);
                 self.metrics.took("publish", began.elapsed());
                 span.record("version", tracing::field::display(version));
-                let acknowledging = Some(tracing::info_span!(parent: span, "acknowledge"));
+                let acknowledging =
+                    Some(within(span, || tracing::info_span!(parent: span, "acknowledge")));
                 self.underway =
                     Some(Underway { version, since: began, span: span.clone(), acknowledging });
             }
@@ -244,6 +249,11 @@ impl Engine {
             self.metrics.took("acknowledge", underway.since.elapsed());
         }
     }
+}
+
+/// A part of a trace, where there is one.
+fn within(trace: &Span, part: impl FnOnce() -> Span) -> Span {
+    if trace.is_none() { Span::none() } else { part() }
 }
 
 /// Whether an input comes from a watch.

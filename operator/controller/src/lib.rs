@@ -19,6 +19,7 @@ pub mod identity;
 pub mod lease;
 pub mod metrics;
 mod modules;
+pub mod names;
 mod nodes;
 mod operator;
 mod preflight;
@@ -28,6 +29,3 @@ pub mod watch;
 pub mod write;
 
 pub use operator::{Listening, run, run_and_tell};
-
-/// The name under which the operator writes fields (server-side apply).
-pub const FIELD_MANAGER: &str = "penstock-operator";

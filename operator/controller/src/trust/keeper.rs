@@ -1,7 +1,7 @@
 //! Keeps the trust objects: the Secret of the operator, and the ConfigMap that nodes mount.
 
 use super::authority::{Authority, TrustError};
-use crate::{FIELD_MANAGER, clock::Clock};
+use crate::{clock::Clock, names::FIELD_MANAGER};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},

@@ -1,7 +1,7 @@
 //! Services that bring clients to the proxies.
 
 use super::writer::Writer;
-use crate::{FIELD_MANAGER, core::WriteError};
+use crate::{core::WriteError, names::FIELD_MANAGER};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api,

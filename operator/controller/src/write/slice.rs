@@ -1,7 +1,7 @@
 //! Where nodes find the leader: the Service of the stream has no selector, and its one endpoint is the
 //! replica that holds the lease.
 
-use crate::FIELD_MANAGER;
+use crate::names::FIELD_MANAGER;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client,

@@ -2,8 +2,8 @@
 
 use super::writer::Writer;
 use crate::{
-    FIELD_MANAGER,
     core::{Observed, Status, StatusWrite, WriteError, merge_patch},
+    names::FIELD_MANAGER,
     watch::resource,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
