@@ -3,9 +3,9 @@
 
 mod backends;
 mod fixture;
-mod last_good;
 mod infrastructure;
 mod infrastructure_properties;
+mod last_good;
 mod listeners;
 mod properties;
 mod routes;
