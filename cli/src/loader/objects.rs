@@ -85,20 +85,21 @@ fn read_file(file: &SourceFile, loaded: &mut Loaded) {
                 read_document(&name, &path, &document, loaded);
             }
         }
-        Err(diagnostic) => loaded.diagnostics.push(diagnostic),
+        Err(diagnostic) => loaded.diagnostics.push(*diagnostic),
     }
 }
 
 /// The documents of a file, whatever they are.
-pub(super) fn documents(file: &SourceFile) -> Result<Vec<Arc<Node>>, Diagnostic> {
+pub(super) fn documents(file: &SourceFile) -> Result<Vec<Arc<Node>>, Box<Diagnostic>> {
     let name = file.path.display().to_string();
     let text = std::str::from_utf8(&file.content).map_err(|error| {
         let at = end_of(&file.content[..error.valid_up_to()]);
         let diagnostic = Diagnostic::error(Cause::NotUtf8, &name, "the file is not UTF-8");
-        diagnostic.at(at).remedy("save it as UTF-8")
+        Box::new(diagnostic.at(at).remedy("save it as UTF-8"))
     })?;
     yaml::documents(text).map_err(|error| {
-        Diagnostic::error(Cause::Syntax, &name, error.message).at(error.at).remedy(error.remedy)
+        let diagnostic = Diagnostic::error(Cause::Syntax, &name, error.message);
+        Box::new(diagnostic.at(error.at).remedy(error.remedy))
     })
 }
 

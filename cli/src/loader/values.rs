@@ -28,7 +28,7 @@ pub(crate) fn check_values(snapshot: &Snapshot) -> Result<Vec<Diagnostic>, serde
                     diagnostics.extend(check(&name, &document, &schema)?);
                 }
             }
-            Err(diagnostic) => diagnostics.push(diagnostic),
+            Err(diagnostic) => diagnostics.push(*diagnostic),
         }
     }
     Ok(diagnostics)

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long something may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who writes in tests.
 const MANAGER: &str = "test";
 
 /// Applies an object of any kind.
-pub async fn apply(client: &Client, value: Value) -> DynamicObject {
+pub(crate) async fn apply(client: &Client, value: Value) -> DynamicObject {
     let api = api_of(client, &value);
     let name = value["metadata"]["name"].as_str().expect("a name").to_owned();
     let parameters = PatchParams::apply(MANAGER).force();
@@ -27,14 +27,14 @@ pub async fn apply(client: &Client, value: Value) -> DynamicObject {
 }
 
 /// Reads an object of any kind; `null` where it is not there.
-pub async fn get(client: &Client, value: &Value) -> Value {
+pub(crate) async fn get(client: &Client, value: &Value) -> Value {
     let name = value["metadata"]["name"].as_str().expect("a name");
     let object = api_of(client, value).get_opt(name).await.expect("an answer");
     object.map_or(Value::Null, |object| serde_json::to_value(object).expect("JSON"))
 }
 
 /// Deletes an object of any kind, if it is there.
-pub async fn delete(client: &Client, value: &Value) {
+pub(crate) async fn delete(client: &Client, value: &Value) {
     let name = value["metadata"]["name"].as_str().expect("a name");
     let deleted = api_of(client, value).delete(name, &DeleteParams::default()).await;
     match deleted {
@@ -45,7 +45,7 @@ pub async fn delete(client: &Client, value: &Value) {
 }
 
 /// Waits until an object is as wanted.
-pub async fn wait(
+pub(crate) async fn wait(
     client: &Client,
     value: &Value,
     what: &str,
@@ -63,7 +63,7 @@ pub async fn wait(
 }
 
 /// `status reason observedGeneration` of a condition in a list.
-pub fn condition(conditions: &Value, type_: &str) -> String {
+pub(crate) fn condition(conditions: &Value, type_: &str) -> String {
     let found = conditions.as_array().into_iter().flatten().find(|c| c["type"] == type_);
     found.map_or("none".into(), |c| {
         let text = |field: &str| c[field].as_str().unwrap_or_default().to_owned();
@@ -83,7 +83,7 @@ fn api_of(client: &Client, value: &Value) -> Api<DynamicObject> {
 }
 
 /// Installs definitions and waits until the API server serves them.
-pub async fn install(client: &Client, definitions: Vec<CustomResourceDefinition>) {
+pub(crate) async fn install(client: &Client, definitions: Vec<CustomResourceDefinition>) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let parameters = PatchParams::apply(MANAGER).force();
     for definition in definitions {
@@ -106,7 +106,7 @@ pub async fn install(client: &Client, definitions: Vec<CustomResourceDefinition>
 }
 
 /// The Gateway API's definitions, and Penstock's own.
-pub fn definitions() -> Vec<CustomResourceDefinition> {
+pub(crate) fn definitions() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
         definition::<GatewayClass>("GatewayClass"),
         definition::<Gateway>("Gateway"),
@@ -134,12 +134,12 @@ fn definition<K: CustomResourceExt + Resource>(kind: &str) -> CustomResourceDefi
 }
 
 /// A namespace.
-pub fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// The GatewayClass.
-pub fn class() -> Value {
+pub(crate) fn class() -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
         "metadata": {"name": "penstock"},
@@ -148,7 +148,7 @@ pub fn class() -> Value {
 }
 
 /// A Gateway with one listener.
-pub fn gateway(namespace: &str, port: u16) -> Value {
+pub(crate) fn gateway(namespace: &str, port: u16) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
         "metadata": {"name": "web", "namespace": namespace},
@@ -160,7 +160,7 @@ pub fn gateway(namespace: &str, port: u16) -> Value {
 }
 
 /// An HTTPRoute to Service `app`.
-pub fn route(namespace: &str, name: &str, path: &str) -> Value {
+pub(crate) fn route(namespace: &str, name: &str, path: &str) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": name, "namespace": namespace},
@@ -175,7 +175,7 @@ pub fn route(namespace: &str, name: &str, path: &str) -> Value {
 }
 
 /// Service `app`.
-pub fn service(namespace: &str) -> Value {
+pub(crate) fn service(namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "app", "namespace": namespace},
@@ -184,7 +184,7 @@ pub fn service(namespace: &str) -> Value {
 }
 
 /// Its endpoint.
-pub fn endpoints(namespace: &str) -> Value {
+pub(crate) fn endpoints(namespace: &str) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {

@@ -23,25 +23,25 @@ use tokio::{
 };
 
 /// A namespace of Penstock itself, with what the chart would make there.
-pub struct Rig {
-    pub client: Client,
+pub(crate) struct Rig {
+    pub(crate) client: Client,
     /// Namespace of Penstock.
-    pub system: String,
+    pub(crate) system: String,
     /// Namespace of the test's objects.
-    pub user: String,
-    pub folder: tempfile::TempDir,
+    pub(crate) user: String,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// A replica.
-pub struct Replica {
-    pub at: Listening,
-    pub stop: watch::Sender<bool>,
-    pub task: JoinHandle<anyhow::Result<()>>,
+pub(crate) struct Replica {
+    pub(crate) at: Listening,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Rig {
     /// Fresh namespaces.
-    pub async fn new(server: &Server) -> Self {
+    pub(crate) async fn new(server: &Server) -> Self {
         let client = server.client();
         let (system, user) = (unique("system"), unique("user"));
         for name in [&system, &user] {
@@ -62,7 +62,7 @@ impl Rig {
     }
 
     /// Makes the objects of one Gateway with a Service.
-    pub async fn base(&self) {
+    pub(crate) async fn base(&self) {
         objects::apply(&self.client, objects::class()).await;
         objects::apply(&self.client, objects::gateway(&self.user, 80)).await;
         objects::apply(&self.client, objects::service(&self.user)).await;
@@ -70,18 +70,18 @@ impl Rig {
     }
 
     /// Removes what others would see.
-    pub async fn clean(&self) {
+    pub(crate) async fn clean(&self) {
         objects::delete(&self.client, &objects::gateway(&self.user, 80)).await;
         objects::delete(&self.client, &objects::class()).await;
     }
 
     /// Starts a replica.
-    pub async fn operator(&self, name: &str) -> Replica {
+    pub(crate) async fn operator(&self, name: &str) -> Replica {
         self.operator_as(name, self.client.clone()).await
     }
 
     /// Starts a replica that uses another client.
-    pub async fn operator_as(&self, name: &str, client: Client) -> Replica {
+    pub(crate) async fn operator_as(&self, name: &str, client: Client) -> Replica {
         let options = Options {
             namespace: self.system.clone(),
             lease: "penstock-operator".into(),
@@ -107,7 +107,13 @@ impl Rig {
     }
 
     /// A projected token of a pod of an account on a node, as the kubelet mounts one.
-    pub async fn token(&self, account: &str, node: &str, pod: &str, audience: &str) -> String {
+    pub(crate) async fn token(
+        &self,
+        account: &str,
+        node: &str,
+        pod: &str,
+        audience: &str,
+    ) -> String {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let object = serde_json::from_value(json!({"metadata": {"name": node}})).expect("a Node");
         match nodes.create(&PostParams::default(), &object).await {
@@ -144,13 +150,13 @@ impl Rig {
     }
 
     /// Starts a proxy's client that acknowledges everything but what it is told to refuse.
-    pub async fn node(&self, replica: Listening, name: &str) -> FakeNode {
+    pub(crate) async fn node(&self, replica: Listening, name: &str) -> FakeNode {
         let token = self.token("penstock-proxy", "node-1", name, "penstock-stream").await;
         self.node_with(replica, name, &token).await
     }
 
     /// The same with a token.
-    pub async fn node_with(&self, replica: Listening, name: &str, token: &str) -> FakeNode {
+    pub(crate) async fn node_with(&self, replica: Listening, name: &str, token: &str) -> FakeNode {
         let ca = self.ca().await;
         let file = |end: &str| -> PathBuf { self.folder.path().join(format!("{name}.{end}")) };
         std::fs::write(file("token"), token).expect("a file");
@@ -195,13 +201,13 @@ impl Rig {
 
 impl Replica {
     /// Ends it as SIGTERM would.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.send_replace(true);
         self.task.await.expect("no panic").expect("a clean end");
     }
 
     /// A page of its port.
-    pub async fn page(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(self.at.metrics).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
@@ -213,7 +219,7 @@ impl Replica {
     }
 
     /// A number of its metrics, 0 where it is not there; sums over the labels.
-    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
         let (_, page) = self.page("/metrics").await;
         let lines = page.lines().filter(|l| l.starts_with(name) && l.contains(labels));
         lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
@@ -221,20 +227,20 @@ impl Replica {
 }
 
 /// A proxy that only says that it does.
-pub struct FakeNode {
-    pub state: Arc<Mutex<Served>>,
-    pub link: watch::Receiver<Link>,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub task: JoinHandle<()>,
+pub(crate) struct FakeNode {
+    pub(crate) state: Arc<Mutex<Served>>,
+    pub(crate) link: watch::Receiver<Link>,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) task: JoinHandle<()>,
 }
 
 /// What it has, and what it will not have.
 #[derive(Default)]
-pub struct Served {
-    pub state: State,
-    pub updates: usize,
+pub(crate) struct Served {
+    pub(crate) state: State,
+    pub(crate) updates: usize,
     /// By the beginning of the name of the resource.
-    pub refuse: BTreeMap<String, String>,
+    pub(crate) refuse: BTreeMap<String, String>,
 }
 
 struct Applier(Arc<Mutex<Served>>);
@@ -255,13 +261,13 @@ impl Apply for Applier {
 
 impl FakeNode {
     /// How many resources it has whose key begins so.
-    pub fn count(&self, begin: &str) -> usize {
+    pub(crate) fn count(&self, begin: &str) -> usize {
         let served = self.state.lock();
         served.state.iter().filter(|r| r.key.to_string().starts_with(begin)).count()
     }
 
     /// Says goodbye.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         drop(self.stop.take());
         self.task.await.expect("no panic");
     }

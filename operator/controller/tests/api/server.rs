@@ -19,7 +19,7 @@ const TOKEN: &str = "administrator";
 const START: Duration = Duration::from_secs(120);
 
 /// A running API server.
-pub struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
     etcd: u16,
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 /// The API server of this process. It ends with the process.
-pub fn shared() -> &'static Server {
+pub(crate) fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder").keep();
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Starts the API server, and waits until it answers.
-    pub fn api_server(&self) {
+    pub(crate) fn api_server(&self) {
         let bin = programs();
         let keys = Keys::of(&self.folder);
         let etcd = format!("http://127.0.0.1:{}", self.etcd);
@@ -87,19 +87,19 @@ impl Server {
     }
 
     /// Kills the API server.
-    pub fn kill_api_server(&self) {
+    pub(crate) fn kill_api_server(&self) {
         let running = self.running.lock().take().expect("it runs");
         let killed = Command::new("kill").args(["-KILL", &running.to_string()]).status();
         assert!(killed.expect("kill").success());
     }
 
     /// A client of the administrator.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_of(TOKEN)
     }
 
     /// A client with a token.
-    pub fn client_of(&self, token: &str) -> Client {
+    pub(crate) fn client_of(&self, token: &str) -> Client {
         // Without this a client that is made first decides for all.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let url = format!("https://127.0.0.1:{}", self.port);
@@ -201,6 +201,6 @@ impl Keys {
 }
 
 /// For names that are used once: the time in nanoseconds.
-pub fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", Timestamp::now().as_nanosecond() % 1_000_000_000_000)
 }
