@@ -339,6 +339,9 @@ fn programmed_stays_while_a_later_configuration_is_on_its_way() {
     assert_eq!(rig.programmed(), "True Programmed 1", "only a slow node");
     // The Gateway itself changed: what is true of the new generation is not known yet.
     rig.apply(gateway(81, 2));
+    // Its Service has another port first.
+    let actions = rig.settle();
+    rig.write(&actions);
     rig.settle();
     rig.fleet(1, false, &[]);
     rig.now += Duration::from_secs(9);
