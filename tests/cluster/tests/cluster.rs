@@ -80,7 +80,15 @@ fn ask(cluster: &Cluster, address: &str, port: u16) -> String {
 fn apply(cluster: &Cluster, manifest: &str) {
     let file = cluster.dir().join("manifest.yaml");
     fs::write(&file, manifest).unwrap();
-    cluster.kubectl(&["apply", "-f", &file.display().to_string()]).unwrap();
+    let end = Instant::now() + Duration::from_secs(15);
+    // A server that has just started may say that it has no service address yet.
+    loop {
+        match cluster.kubectl(&["apply", "-f", &file.display().to_string()]) {
+            Err(error) if Instant::now() > end => panic!("{error:?}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            Ok(_) => return,
+        }
+    }
 }
 
 #[test]
