@@ -104,6 +104,16 @@ impl Site {
     }
 }
 
+/// Lets the load go on for a while.
+fn go_on(load: &Load) -> Result<()> {
+    let (before, end) = (load.answered(), Instant::now() + Duration::from_secs(20));
+    while load.answered() < before + 50 {
+        ensure!(Instant::now() < end, "the load stands still");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 #[test]
 fn a_refused_change_of_a_filter_costs_no_request_and_is_told() -> Result<()> {
     let whole = std::fs::read(filters_folder()?.join("header-rules.wasm"))?;
@@ -125,22 +135,27 @@ fn a_refused_change_of_a_filter_costs_no_request_and_is_told() -> Result<()> {
     site.module(half)?;
     site.told(&["Accepted (ModuleInvalid): what is there now is refused", "serves on"])?;
     ensure!(site.stamp()? == "one", "half a module");
+    go_on(&load)?;
     ensure!(site.refusals("ModuleInvalid")? == 1, "{}", site.gateway.metrics()?);
     // The object as well, while the module is still broken.
     site.gateway.write("filter.yaml", &filter("set", "two", "log"))?;
     site.told(&["generation 2 is refused", "generation 1 (module sha256:", "serves on"])?;
     ensure!(site.stamp()? == "one", "half a module and another configuration");
+    go_on(&load)?;
     std::fs::remove_file(site.gateway.folder().join("stamp.wasm"))?;
     site.told(&["ResolvedRefs (ModuleNotFound): generation 2 is refused", "serves on"])?;
     ensure!(site.stamp()? == "one", "no module");
+    go_on(&load)?;
     // Mended.
     site.module(&whole)?;
     site.told(&["accepted", "WasmFilter default/stamp"])?;
     ensure!(site.stamp()? == "two", "the new generation serves");
+    go_on(&load)?;
     // A configuration that the module refuses.
     site.gateway.write("filter.yaml", &filter("sett", "three", "log"))?;
     site.told(&["Accepted (InvalidConfig): generation 3 is refused", "generation 2 (module"])?;
     ensure!(site.stamp()? == "two", "a configuration that is refused");
+    go_on(&load)?;
     ensure!(site.refusals("InvalidConfig")? == 1, "{}", site.gateway.metrics()?);
 
     let tally = load.stop()?;
