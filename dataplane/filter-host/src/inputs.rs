@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use crate::plan::MAX_INPUTS;
 use crate::selector::{Exchange, Selector};
 
-/// The inputs of one call, on the stack.
+/// The inputs of one call, on the stack. Filled in place: it is too large to be handed around.
+#[derive(Default)]
 pub(crate) struct Inputs<'a>(SmallVec<[Option<Cow<'a, str>>; MAX_INPUTS]>);
 
 /// The same, as a call takes them.
@@ -21,23 +22,23 @@ impl<'a> Inputs<'a> {
     /// The first selector whose value is not UTF-8, where such values are refused.
     #[inline]
     pub(crate) fn read<'s>(
+        &mut self,
         selectors: &'s [Selector],
         exchange: &'a dyn Exchange,
         opaque: OpaqueValues,
-    ) -> Result<Self, &'s Selector> {
-        let mut inputs = SmallVec::new();
+    ) -> Result<(), &'s Selector> {
         for selector in selectors {
-            inputs.push(match exchange.read(selector) {
+            self.0.push(match exchange.read(selector) {
                 None => None,
                 Some(value) => Some(text(value, opaque).ok_or(selector)?),
             });
         }
-        Ok(Self(inputs))
+        Ok(())
     }
 
     #[inline]
-    pub(crate) fn refs(&self) -> InputRefs<'_> {
-        self.0.iter().map(Option::as_deref).collect()
+    pub(crate) fn lend<'b>(&'b self, refs: &mut InputRefs<'b>) {
+        refs.extend(self.0.iter().map(Option::as_deref));
     }
 }
 

@@ -145,6 +145,11 @@ impl WriteSet {
         if wrong.is_empty() { Ok(set) } else { Err(wrong) }
     }
 
+    /// The name of this text where the patterns list it; a name that is listed may be changed.
+    pub(crate) fn listed(&self, text: &str) -> Option<&HeaderName> {
+        self.names.iter().find(|name| name.as_str() == text)
+    }
+
     /// Whether the stage may change a header. Names that no policy may change are never allowed,
     /// also not through a prefix.
     pub fn allows(&self, name: &HeaderName) -> bool {

@@ -12,7 +12,7 @@ use crate::breaker::Breaker;
 use crate::convert;
 use crate::error::PrepareError;
 use crate::host::{Host, configure_error};
-use crate::inputs::Inputs;
+use crate::inputs::{InputRefs, Inputs};
 use crate::instance::Guest;
 use crate::memo::Memo;
 use crate::outcome::{FilterFailure, Outcome, Tier, Verdict};
@@ -208,15 +208,14 @@ impl Worker {
             entry.owner.cells.step(Tier::Constant);
             return Outcome::decided(S::constant(edits), Tier::Constant);
         }
-        let inputs = match Inputs::read(&stage.inputs, x, p.plan.opaque_values) {
-            Ok(inputs) => inputs,
-            Err(selector) => {
-                let message = format!("{selector} is not UTF-8");
-                let error = StepError { failure: FilterFailure::Opaque, message };
-                return failed(entry, &p.plan, error, Tier::Call);
-            }
-        };
-        let inputs = inputs.refs();
+        let mut read = Inputs::default();
+        if let Err(selector) = read.read(&stage.inputs, x, p.plan.opaque_values) {
+            let message = format!("{selector} is not UTF-8");
+            let error = StepError { failure: FilterFailure::Opaque, message };
+            return failed(entry, &p.plan, error, Tier::Call);
+        }
+        let mut inputs = InputRefs::new();
+        read.lend(&mut inputs);
         if let Some(memo) = S::memo(entry)
             && let Some(decision) = memo.get(&inputs)
         {

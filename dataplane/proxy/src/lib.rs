@@ -27,6 +27,7 @@ mod proxy;
 mod reason;
 pub mod routing;
 pub mod snapshot;
+mod stream;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

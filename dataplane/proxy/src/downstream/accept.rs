@@ -139,7 +139,8 @@ fn open(worker: &Rc<Worker>, entrance: Entrance, stream: TcpStream, peer: Socket
             return;
         }
         match port.tls.is_some() {
-            true => encrypted(&worker, &port, stream, peer, state).await,
+            // Boxed: it carries the state of TLS, which a connection without it must not.
+            true => Box::pin(encrypted(&worker, &port, stream, peer, state)).await,
             false => plain(&worker, &port, stream, peer, state).await,
         }
         if let Ending::Kill(why) = ending.ending() {
@@ -236,4 +237,21 @@ async fn unless_ended<T>(state: &ConnectionState, future: impl Future<Output = T
         _ => future.as_mut().poll(cx).map(Some),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What every client connection without TLS keeps, beside its buffers.
+    #[test]
+    fn the_future_of_a_connection_stays_small() {
+        let size = size_of_future(plain);
+        println!("{size} bytes");
+        assert!(size <= 1664, "{size} bytes");
+    }
 }

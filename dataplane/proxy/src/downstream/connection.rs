@@ -15,14 +15,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use std::{
-    cell::Cell,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-};
+use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Streams that a client may reset before they were looked at, and on its own errors, before the
@@ -64,7 +57,7 @@ impl Connection {
         peer: SocketAddr,
         tls: Option<Rc<TlsSession>>,
         state: Rc<ConnectionState>,
-    ) -> Self {
+    ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
         let info = ConnectionInfo {
             peer,
@@ -75,7 +68,7 @@ impl Connection {
                 sni: session.sni.as_deref().map(Into::into),
             }),
         };
-        Self {
+        Rc::new(Self {
             worker,
             // The text of an address is a valid field value.
             peer: HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static("unknown")),
@@ -88,11 +81,13 @@ impl Connection {
             info: Arc::new(info),
             state,
             requests: Cell::new(0),
-        }
+        })
     }
 
     /// Serves the connection to its end. `first` was read from `io` already.
-    pub async fn serve<IO>(self, io: IO, first: Bytes, h2: bool, port: &Port)
+    ///
+    /// The future is what an idle connection costs beside its buffers.
+    pub async fn serve<IO>(self: Rc<Self>, io: IO, first: Bytes, h2: bool, port: &Port)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -100,9 +95,9 @@ impl Connection {
         let state = self.state.clone();
         let tick = self.worker.clock.shared();
         let io = TokioIo::new(Guard::new(io, first, !h2, state.pulse.clone(), tick));
-        let connection = Rc::new(self);
-        let service = service_fn(move |request| service::handle(connection.clone(), request));
+        let service = service_fn(move |request| service::handle(self.clone(), request));
         let ended = if h2 {
+            // Boxed: it is larger than the state for HTTP/1, which must not carry it.
             let served = http2::Builder::new(LocalExecutor)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
@@ -112,7 +107,7 @@ impl Connection {
                 .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
                 .max_local_error_reset_streams(MAX_ERROR_RESETS)
                 .serve_connection(io, service);
-            drive(pin!(served), &state, |served| served.graceful_shutdown()).await
+            drive(Box::pin(served).as_mut(), &state, |served| served.graceful_shutdown()).await
         } else {
             let mut builder = http1::Builder::new();
             if settings.max_headers != HYPER_MAX_HEADERS {

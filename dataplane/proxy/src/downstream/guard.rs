@@ -1,7 +1,7 @@
 //! A client's byte stream, watched.
 
 use super::framing::Framing;
-use crate::worker::Pulse;
+use crate::{stream::write_pieces, worker::Pulse};
 use bytes::Bytes;
 use std::{
     io::{self, IoSlice},
@@ -63,11 +63,16 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if !this.first.is_empty() {
+        if this.first.is_empty() {
+            std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        } else {
             let taken = this.first.split_to(this.first.len().min(buf.remaining()));
             buf.put_slice(&taken);
-        } else {
-            std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            // What follows at once comes along: for a part of a head hyper would double its buffer.
+            // An end or an error is seen by the next read.
+            if buf.remaining() > 0 {
+                let _ = Pin::new(&mut this.io).poll_read(cx, buf);
+            }
         }
         this.seen(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
@@ -89,7 +94,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let polled = write_pieces(Pin::new(&mut self.io), cx, bufs);
         self.written(polled)
     }
 

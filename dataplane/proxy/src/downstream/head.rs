@@ -12,6 +12,39 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(super) struct Accepted {
     /// The protocol that the client wants to go on with (RFC 9110, section 7.8).
     pub upgrade: Option<HeaderValue>,
+    /// Bytes of the body, where the head says so.
+    pub length: Option<u64>,
+}
+
+/// Which fields that matter to a gateway a head has, found by one look at all names: most messages
+/// have none of them, and a look-up for each would cost more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Present {
+    connection: bool,
+    transfer_encoding: bool,
+    te: bool,
+    upgrade: bool,
+    /// Others that belong to the connection.
+    own: bool,
+    expect: bool,
+    content_length: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            found.connection |= *name == header::CONNECTION;
+            found.transfer_encoding |= *name == header::TRANSFER_ENCODING;
+            found.te |= *name == header::TE;
+            found.upgrade |= *name == header::UPGRADE;
+            found.own |=
+                *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == HTTP2_SETTINGS;
+            found.expect |= *name == header::EXPECT;
+            found.content_length |= *name == header::CONTENT_LENGTH;
+        }
+        found
+    }
 }
 
 /// Accepts a head and puts it into the form that goes on: target in origin form, `Host` that of the
@@ -26,24 +59,32 @@ pub(super) fn accept(head: &mut request::Parts, max_headers: usize) -> Result<Ac
     if head.headers.len() > max_headers {
         return Err(Reason::HeadersTooLarge);
     }
-    if !is_known_coding(&head.headers) {
+    let present = Present::of(&head.headers);
+    if present.transfer_encoding && !is_known_coding(&head.headers) {
         return Err(Reason::TransferCoding);
     }
     host(head)?;
     target(head)?;
     let upgrade = match head.version {
-        Version::HTTP_11 => wanted_upgrade(&head.headers),
+        Version::HTTP_11 if present.upgrade => wanted_upgrade(&head.headers),
         _ => None,
     };
-    let trailers = head.headers.get(header::TE).is_some_and(wants_trailers);
-    strip(&mut head.headers);
+    let trailers = present.te && head.headers.get(header::TE).is_some_and(wants_trailers);
+    strip_present(&mut head.headers, present);
     if trailers {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     // Answered by this side (RFC 9110, section 10.1.1): the client is told to go on when the
     // endpoint takes the body.
-    head.headers.remove(header::EXPECT);
-    Ok(Accepted { upgrade })
+    if present.expect {
+        head.headers.remove(header::EXPECT);
+    }
+    let length = present.content_length.then(|| length(&head.headers)).flatten();
+    Ok(Accepted { upgrade, length })
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Only `chunked` is understood, once (RFC 9112, sections 6.1 and 7). What hyper decoded of another
@@ -141,20 +182,15 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 /// Removes what belongs to a connection and not to the message (RFC 9110, section 7.6.1), also what
 /// `Connection` names. `Trailer` stays: it describes the message.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    let mut own = false;
-    let mut named = false;
-    for name in headers.keys() {
-        named |= *name == header::CONNECTION;
-        own |= *name == header::TRANSFER_ENCODING
-            || *name == header::TE
-            || *name == header::UPGRADE
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || *name == HTTP2_SETTINGS;
-    }
-    if named {
+    strip_present(headers, Present::of(headers));
+}
+
+fn strip_present(headers: &mut HeaderMap, present: Present) {
+    if present.connection {
         let names: smallvec::SmallVec<[HeaderName; 4]> = tokens(headers)
+            // The one is no field, the other is removed below.
             .filter(|token| !token.eq_ignore_ascii_case(b"close"))
+            .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive"))
             .filter_map(|token| HeaderName::from_bytes(token).ok())
             // A client must not take away what decides where its request goes or how long it is.
             .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
@@ -164,10 +200,16 @@ pub(super) fn strip(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    if own {
+    if present.transfer_encoding {
         headers.remove(header::TRANSFER_ENCODING);
+    }
+    if present.te {
         headers.remove(header::TE);
+    }
+    if present.upgrade {
         headers.remove(header::UPGRADE);
+    }
+    if present.own {
         headers.remove(KEEP_ALIVE);
         headers.remove(PROXY_CONNECTION);
         headers.remove(HTTP2_SETTINGS);

@@ -12,12 +12,13 @@ use crate::{
     routing::{HostName, Target},
     snapshot::Settings,
     tls::required_satisfied,
-    upstream::{self, BodyProgress, Outgoing, RequestBody},
+    upstream::{self, BodyProgress, Lease, Outgoing, RequestBody},
     worker::View,
 };
+use futures_util::{FutureExt as _, future::Either};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use std::{convert::Infallible, rc::Rc, sync::Arc};
+use std::{convert::Infallible, future::ready, pin::pin, rc::Rc, sync::Arc};
 
 /// A request that goes to an endpoint.
 struct Forward {
@@ -28,11 +29,24 @@ struct Forward {
     upgrade: Option<HeaderValue>,
 }
 
+/// A request that is ready to be sent.
+struct Sending {
+    ongoing: Box<Ongoing>,
+    view: Rc<View>,
+    forward: Forward,
+    outgoing: Outgoing,
+    on_upgrade: Option<OnUpgrade>,
+    passed: Passed,
+}
+
 /// Answers one request.
-pub(super) async fn handle(
+///
+/// What needs no waiting is done before there is a future: hyper keeps room for one as long as the
+/// client's connection lasts.
+pub(super) fn handle(
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     let record = connection.worker.telemetry.begin(&request, &connection.info);
     connection.state.begin();
     let (mut parts, body) = request.into_parts();
@@ -63,16 +77,17 @@ pub(super) async fn handle(
         lease: None,
     });
     let mut passed = Passed::default();
-    let arrived = arrive(&mut ongoing, &view, &mut parts, number, &mut passed);
-    let (forward, flow) = match arrived {
-        Ok(forward) => (forward, Flow::Next),
-        Err(flow) => (None, flow),
-    };
-    let Some(forward) = forward else {
-        ongoing.error = None;
-        return Ok(respond::made(flow, passed, ongoing));
-    };
-    Ok(send(ongoing, view, forward, body, on_upgrade, passed).await)
+    match arrive(&mut ongoing, &view, &mut parts, number, &mut passed) {
+        Ok(forward) => {
+            let outgoing = outgoing(&mut ongoing, &forward, body);
+            let sending = Sending { ongoing, view, forward, outgoing, on_upgrade, passed };
+            Either::Left(send(sending).map(Ok))
+        }
+        Err(flow) => {
+            ongoing.error = None;
+            Either::Right(ready(Ok(respond::made(flow, passed, ongoing))))
+        }
+    }
 }
 
 /// Everything up to the choice of a backend.
@@ -82,7 +97,7 @@ fn arrive(
     parts: &mut request::Parts,
     number: u64,
     passed: &mut Passed,
-) -> Result<Option<Forward>, Flow> {
+) -> Result<Forward, Flow> {
     let fail = |reason| Err(Flow::Fail(reason));
     let connection = ongoing.connection.clone();
     let worker = &connection.worker;
@@ -138,7 +153,7 @@ fn arrive(
     if let Some(client) = exchange.client {
         exchange.record.note(|detail| detail.client = client);
     }
-    if content_length(exchange).is_some_and(|length| length > settings.max_body_bytes) {
+    if accepted.length.is_some_and(|length| length > settings.max_body_bytes) {
         return fail(Reason::BodyTooLarge);
     }
 
@@ -166,35 +181,43 @@ fn arrive(
         (Flow::Next, None) => return fail(Reason::Configuration),
         (flow, _) => return Err(flow),
     };
-    Ok(Some(Forward { backend, settings: settings.clone(), upgrade: accepted.upgrade }))
-}
-
-fn content_length(exchange: &Exchange) -> Option<u64> {
-    exchange.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    Ok(Forward { backend, settings: settings.clone(), upgrade: accepted.upgrade })
 }
 
 /// Sends the request on and the answer back.
-async fn send(
-    mut ongoing: Box<Ongoing>,
-    view: Rc<View>,
-    forward: Forward,
-    body: Incoming,
-    on_upgrade: Option<OnUpgrade>,
-    passed: Passed,
-) -> Response<Body> {
-    let outgoing = outgoing(&mut ongoing, &forward, body);
-    let rule = ongoing.exchange.rule.map(|rule| &view.snapshot.rules[rule]);
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold its argument twice")]
+fn send(mut sending: Sending) -> impl Future<Output = Response<Body>> {
+    async move {
+        let sent = await_answer(&mut sending).await;
+        let mut ongoing = sending.ongoing;
+        let broken = ongoing.progress.as_ref().and_then(|progress| progress.broken.get());
+        ongoing.error = None;
+        match sent {
+            Ok((response, lease)) => {
+                ongoing.lease = Some(lease);
+                answer(response, ongoing, &sending.forward, sending.on_upgrade, sending.passed)
+            }
+            Err(failure) => {
+                tracing::debug!(reason = failure.reason.as_str(), "{}", failure.message);
+                let flow = Flow::Fail(broken.unwrap_or(failure.reason));
+                respond::made(flow, sending.passed, ongoing)
+            }
+        }
+    }
+}
+
+async fn await_answer(
+    sending: &mut Sending,
+) -> Result<(Response<Incoming>, Lease), upstream::Failure> {
+    let Sending { ongoing, view, forward, outgoing, .. } = sending;
+    let Ongoing { exchange, connection, .. } = &mut **ongoing;
+    let rule = exchange.rule.map(|rule| &view.snapshot.rules[rule]);
     let (whole, each) = rule.map_or((None, None), |r| (r.request_timeout, r.backend_timeout));
-    let worker = ongoing.connection.worker.clone();
-    let started = ongoing.exchange.record.started();
-    let sent = upstream::send(
-        &view.backends[forward.backend],
-        outgoing,
-        each,
-        &worker.telemetry,
-        &mut ongoing.exchange.record,
-    );
-    let sent = match whole {
+    let started = exchange.record.started();
+    let backend = &view.backends[forward.backend];
+    let telemetry = &connection.worker.telemetry;
+    let sent = pin!(upstream::send(backend, outgoing, each, telemetry, &mut exchange.record));
+    match whole {
         None => sent.await,
         Some(limit) => match tokio::time::timeout_at((started + limit).into(), sent).await {
             Ok(sent) => sent,
@@ -203,19 +226,6 @@ async fn send(
                 message: "the whole request took too long".into(),
             }),
         },
-    };
-    let broken = ongoing.progress.as_ref().and_then(|progress| progress.broken.get());
-    match sent {
-        Ok((response, lease)) => {
-            ongoing.error = None;
-            ongoing.lease = Some(lease);
-            answer(response, ongoing, &forward, on_upgrade, passed)
-        }
-        Err(failure) => {
-            tracing::debug!(reason = failure.reason.as_str(), "{}", failure.message);
-            ongoing.error = None;
-            respond::made(Flow::Fail(broken.unwrap_or(failure.reason)), passed, ongoing)
-        }
     }
 }
 
@@ -286,4 +296,21 @@ fn answer(
     *response.status_mut() = head.0;
     *response.headers_mut() = head.1;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Room that every idle client connection keeps.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let size = size_of_future(handle);
+        println!("{size} bytes");
+        assert!(size <= 1536, "{size} bytes");
+    }
 }

@@ -1,27 +1,51 @@
 //! Changes to header fields.
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use penstock_filter_host::Edit;
+use std::sync::Arc;
+
+/// Attributes of an exchange.
+type Attributes = Vec<(Box<str>, Box<str>)>;
+
+/// Stands where a change was taken from.
+const TAKEN: Edit = Edit::Remove(header::HOST);
 
 /// Applies changes in order; attributes go to `attributes`, the last of a name counts.
 #[inline]
-pub fn apply(edits: &[Edit], headers: &mut HeaderMap, attributes: &mut Vec<(Box<str>, Box<str>)>) {
+pub fn apply(edits: &[Edit], headers: &mut HeaderMap, attributes: &mut Attributes) {
     for edit in edits {
-        match edit {
-            Edit::Set(name, value) => {
-                headers.insert(name, value.clone());
+        one(edit.clone(), headers, attributes);
+    }
+}
+
+/// The same for a decision: where nobody remembers it, nothing of it is copied.
+#[inline]
+pub fn apply_decided(mut edits: Arc<[Edit]>, headers: &mut HeaderMap, attributes: &mut Attributes) {
+    match Arc::get_mut(&mut edits) {
+        Some(own) => {
+            for edit in own {
+                one(std::mem::replace(edit, TAKEN), headers, attributes);
             }
-            Edit::Append(name, value) => {
-                headers.append(name, value.clone());
-            }
-            Edit::Remove(name) => {
-                headers.remove(name);
-            }
-            Edit::Attribute(name, value) => {
-                match attributes.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, old)) => *old = value.clone(),
-                    None => attributes.push((name.clone(), value.clone())),
-                }
+        }
+        None => apply(&edits, headers, attributes),
+    }
+}
+
+fn one(edit: Edit, headers: &mut HeaderMap, attributes: &mut Attributes) {
+    match edit {
+        Edit::Set(name, value) => {
+            headers.insert(name, value);
+        }
+        Edit::Append(name, value) => {
+            headers.append(name, value);
+        }
+        Edit::Remove(name) => {
+            headers.remove(name);
+        }
+        Edit::Attribute(name, value) => {
+            match attributes.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, old)) => *old = value,
+                None => attributes.push((name, value)),
             }
         }
     }
@@ -70,6 +94,10 @@ mod tests {
             }
             apply(&before, &mut headers, &mut attributes);
             apply(&edits, &mut headers, &mut attributes);
+            let (mut again, decided) = (HeaderMap::new(), Arc::from(edits.clone()));
+            apply(&before, &mut again, &mut attributes);
+            apply_decided(decided, &mut again, &mut attributes);
+            prop_assert_eq!(&again, &headers);
             for at in 0..4 {
                 let name = name(at);
                 let found: Vec<_> = headers.get_all(&name).iter().cloned().collect();

@@ -5,7 +5,7 @@ mod exchange;
 mod run;
 mod target;
 
-pub use edit::apply;
+pub use edit::{apply, apply_decided};
 pub use exchange::{Exchange, Parts};
 pub use run::{Flow, on_request, on_response, response_fields};
 pub use target::{location, replace_path, with_path};

@@ -1,6 +1,6 @@
 //! Running the steps of a rule.
 
-use super::{Exchange, apply, location, replace_path, with_path};
+use super::{Exchange, apply, apply_decided, location, replace_path, with_path};
 use crate::{
     reason::Reason,
     snapshot::{PolicyStep, Program, RequestAction, ResponseAction, RouteRule},
@@ -85,7 +85,9 @@ pub fn on_response(
                     let run = Run::new(exchange, FilterStage::Response);
                     run.end(exchange, policies, *filter, End::CONSTANT);
                 }
-                edit_response(exchange, edits);
+                if let Some((_, headers)) = &mut exchange.response {
+                    apply(edits, headers, &mut exchange.attributes);
+                }
             }
             ResponseAction::Headers(step) => {
                 let run = Run::new(exchange, FilterStage::Response);
@@ -96,7 +98,11 @@ pub fn on_response(
                 let outcome = policies.worker().on_response(policy, exchange);
                 match run.settle(exchange, policies, *step, outcome, header_verdict) {
                     Ok(None | Some(HeaderDecision::Next)) => {}
-                    Ok(Some(HeaderDecision::Edit(edits))) => edit_response(exchange, &edits),
+                    Ok(Some(HeaderDecision::Edit(edits))) => {
+                        if let Some((_, headers)) = &mut exchange.response {
+                            apply_decided(edits, headers, &mut exchange.attributes);
+                        }
+                    }
                     Ok(Some(HeaderDecision::Respond(response))) => {
                         replace(exchange, Flow::Respond(response));
                     }
@@ -109,12 +115,6 @@ pub fn on_response(
 
 const REFUSED: Flow = Flow::Fail(Reason::Configuration);
 
-fn edit_response(exchange: &mut Exchange, edits: &[penstock_filter_host::Edit]) {
-    if let Some((_, headers)) = &mut exchange.response {
-        apply(edits, headers, &mut exchange.attributes);
-    }
-}
-
 fn headers(exchange: &mut Exchange, view: &Rc<View>, step: PolicyStep, to: &Policies) -> Flow {
     let run = Run::new(exchange, FilterStage::Request);
     let Some(policy) = &view.policies[step.filter as usize] else { return REFUSED };
@@ -122,7 +122,7 @@ fn headers(exchange: &mut Exchange, view: &Rc<View>, step: PolicyStep, to: &Poli
     match run.settle(exchange, to, step, outcome, header_verdict) {
         Ok(None | Some(HeaderDecision::Next)) => Flow::Next,
         Ok(Some(HeaderDecision::Edit(edits))) => {
-            apply(&edits, &mut exchange.headers, &mut exchange.attributes);
+            apply_decided(edits, &mut exchange.headers, &mut exchange.attributes);
             Flow::Next
         }
         Ok(Some(HeaderDecision::Respond(response))) => Flow::Respond(response),

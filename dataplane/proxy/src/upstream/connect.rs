@@ -4,7 +4,8 @@ use super::{
     Peer, RequestBody,
     peer::{Connection, H1Connection, Streams},
 };
-use crate::{snapshot::Host, worker::LocalExecutor};
+use crate::{snapshot::Host, stream::Whole, worker::LocalExecutor};
+use futures_util::FutureExt as _;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use penstock_config::BackendProtocol;
@@ -50,14 +51,15 @@ impl Peer {
                 // for each answer.
                 let (sender, driver) = http1::Builder::new()
                     .max_buf_size(MAX_RESPONSE_HEAD)
-                    .handshake::<_, RequestBody>(TokioIo::new(stream))
+                    .handshake::<_, RequestBody>(TokioIo::new(Whole(stream)))
                     .await
                     .map_err(ConnectError::Handshake)?;
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = driver.with_upgrades().await {
+                // Not an `async` block, which would hold the connection twice.
+                tokio::task::spawn_local(driver.with_upgrades().map(move |ended| {
+                    if let Err(error) = ended {
                         tracing::debug!(%address, "upstream connection: {error}");
                     }
-                });
+                }));
                 Ok(Connection::H1(H1Connection { sender, address }))
             }
             BackendProtocol::H2c => {
@@ -70,7 +72,7 @@ impl Peer {
                     .initial_stream_window_size(STREAM_WINDOW)
                     .initial_connection_window_size(CONNECTION_WINDOW)
                     .initial_max_send_streams(1)
-                    .handshake::<_, RequestBody>(TokioIo::new(stream))
+                    .handshake::<_, RequestBody>(TokioIo::new(Whole(stream)))
                     .await
                     .map_err(ConnectError::Handshake)?;
                 let streams = Rc::new(Streams::new(WAIT_FOR_SETTINGS));

@@ -5,9 +5,11 @@ use crate::{
     reason::Reason,
     telemetry::{RequestRecord, SpanId, UpstreamTry, WorkerTelemetry, status_class},
 };
+use futures_util::{TryFutureExt as _, future::Either};
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header, uri};
 use hyper::body::Incoming;
 use std::{
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,7 +19,7 @@ use std::{
 const CONNECT_TRIES: u32 = 3;
 
 /// A request ready to be sent, in the form of HTTP/1.1: origin-form target, `Host` field.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outgoing {
     /// Method.
     pub method: Method,
@@ -38,13 +40,16 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Sends a request to an endpoint of a backend and waits for the head of its answer.
+/// Sends a request to an endpoint of a backend and waits for the head of its answer. Takes the
+/// request out of `outgoing`.
+///
+/// The future is a part of what hyper keeps for each client connection: what is rare in it is boxed.
 ///
 /// # Errors
 /// [`Failure`]; everything that may be tried again was.
 pub async fn send(
     backend: &BackendPool,
-    mut outgoing: Outgoing,
+    outgoing: &mut Outgoing,
     timeout: Option<Duration>,
     telemetry: &WorkerTelemetry,
     record: &mut RequestRecord,
@@ -64,7 +69,7 @@ pub async fn send(
         attempt.reused = pooled.is_some();
         let connection = match pooled {
             Some(connection) => connection,
-            None => match within(timeout, attempt.started, peer.dial()).await {
+            None => match within(timeout, attempt.started, Box::pin(peer.dial())).await {
                 Ok(Ok(connection)) => connection,
                 Ok(Err(error)) => {
                     let failure = attempt.no_connection(&error, record);
@@ -84,13 +89,16 @@ pub async fn send(
         let mut lease = Lease::new(peer, connection);
         attempt.address = lease.address();
         let idempotent = outgoing.method.is_idempotent();
-        let copy = may_repeat(&outgoing, &attempt, &lease).then(|| Outgoing {
+        let copy = may_repeat(outgoing, &attempt, &lease).then(|| Outgoing {
             method: outgoing.method.clone(),
             uri: outgoing.uri.clone(),
             headers: outgoing.headers.clone(),
             body: RequestBody::Empty,
         });
-        let sent = within(timeout, attempt.started, on(&mut lease, outgoing)).await;
+        let sent = {
+            let answer = pin!(on(&mut lease, std::mem::take(outgoing)));
+            within(timeout, attempt.started, answer).await
+        };
         match sent {
             Ok(Ok(response)) => {
                 attempt.answered(&response, record);
@@ -104,7 +112,7 @@ pub async fn send(
                 let closed = attempt.reused && idempotent && reason == Reason::UpstreamReset;
                 let again = request.or(copy.filter(|_| closed || is_unprocessed(&error)));
                 match again {
-                    Some(request) if !std::mem::replace(&mut fresh, true) => outgoing = request,
+                    Some(request) if !std::mem::replace(&mut fresh, true) => *outgoing = request,
                     _ => return Err(failure),
                 }
             }
@@ -153,20 +161,24 @@ struct Unsent {
     error: hyper::Error,
 }
 
-async fn on(lease: &mut Lease, outgoing: Outgoing) -> Result<Response<Incoming>, Unsent> {
+/// Hands the request over at once; the future waits for the head of the answer.
+fn on(
+    lease: &mut Lease,
+    outgoing: Outgoing,
+) -> impl Future<Output = Result<Response<Incoming>, Unsent>> + use<> {
     let Some(connection) = lease.connection() else {
         // A lease has its connection until it is dropped.
         unreachable!("a lease without a connection");
     };
-    let sent = match connection {
+    let answer = match connection {
         Connection::H1(connection) => {
-            connection.sender.try_send_request(h1_request(outgoing)).await
+            Either::Left(connection.sender.try_send_request(h1_request(outgoing)))
         }
         Connection::H2(connection) => {
-            connection.sender.clone().try_send_request(h2_request(outgoing)).await
+            Either::Right(connection.sender.clone().try_send_request(h2_request(outgoing)))
         }
     };
-    sent.map_err(|mut error| Unsent {
+    answer.map_err(|mut error| Unsent {
         request: error.take_message().map(back),
         error: error.into_error(),
     })

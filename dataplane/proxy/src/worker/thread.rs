@@ -22,8 +22,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    runtime::{LocalOptions, LocalRuntime},
     sync::{mpsc, watch},
-    task::LocalSet,
     time::{Instant, MissedTickBehavior},
 };
 
@@ -45,17 +45,36 @@ pub struct WorkerConfig {
 /// # Errors
 /// The system has no thread or no event queue left.
 pub fn spawn(config: WorkerConfig) -> io::Result<(mpsc::UnboundedSender<Command>, JoinHandle<()>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let (sender, commands) = mpsc::unbounded_channel();
+    // The runtime cannot move to another thread, so it is made on its own.
+    let (report, made) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("proxy-worker-{}", config.telemetry.worker()))
+        .spawn(move || {
+            // Who asked waits for the report.
+            match runtime() {
+                Ok(runtime) => {
+                    let _ = report.send(Ok(()));
+                    runtime.block_on(run(config, commands));
+                }
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                }
+            }
+        })?;
+    made.recv().map_err(io::Error::other)??;
+    Ok((sender, thread))
+}
+
+/// A runtime whose tasks all belong to its thread. Without a `LocalSet` around them a wake costs one
+/// queue instead of two, and the worker's own loop is looked at only when it was woken.
+fn runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         // Names of endpoints are resolved there; nothing else blocks.
         .max_blocking_threads(4)
-        .build()?;
-    let (sender, commands) = mpsc::unbounded_channel();
-    let thread = std::thread::Builder::new()
-        .name(format!("proxy-worker-{}", config.telemetry.worker()))
-        .spawn(move || LocalSet::new().block_on(&runtime, run(config, commands)))?;
-    Ok((sender, thread))
+        .build_local(LocalOptions::default())
 }
 
 /// The sockets of a worker: telling a sender ends the accept loop.
