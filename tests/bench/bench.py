@@ -15,11 +15,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from penstock_bench import (handshakes, http_load, instructions, memory, micro, report,  # noqa: E402
-                            workers)
+from penstock_bench import (handshakes, http_load, instructions, memory, micro, pairs,  # noqa: E402
+                            report, workers)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-MEASUREMENTS = ("http", "tls", "memory", "instructions", "workers", "micro")
+MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro")
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
         "http": lambda: http_load.run(seconds, rounds, args.task, say),
         "tls": lambda: handshakes.run(seconds, rounds, say),
         "memory": lambda: memory.run(say),
+        "pairs": lambda: pairs.run(say),
         "instructions": lambda: instructions.run(say),
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),

@@ -8,10 +8,12 @@ TITLES = {
     "http": "CPU for each request",
     "tls": "TLS handshakes",
     "memory": "Resident memory",
+    "pairs": "What an idle pair holds",
     "instructions": "Instructions for each request",
     "workers": "Upstream reuse and skew of load",
     "micro": "Single operations",
 }
+FUNCTIONS = 16
 COMMANDS = {name: f"make bench BENCH={name}" for name in TITLES}
 
 
@@ -70,8 +72,27 @@ def _memory(rows):
                   [[r["proxy"], f"{r['idle_mib']:.1f}", f"{r['pair_kib']:.1f}"] for r in rows])
 
 
+def _pairs(rows):
+    return _table(["bytes", "of size", "pieces", "asked for by"],
+                  [[f"{r['bytes']:.0f}", r["size"], f"{r['pieces']:g}", f"`{r['place']}`"]
+                   for r in rows])
+
+
 def _instructions(rows):
-    return _table(["task", "instructions"], [[r["task"], f"{r['instructions']:.0f}"] for r in rows])
+    """By part of the program, then the functions that cost most."""
+    tasks = [r["task"] for r in rows]
+    parts = sorted(rows[-1]["parts"], key=lambda part: -rows[-1]["parts"][part])
+    lines = [["all", *(f"{r['instructions']:.0f}" for r in rows)]]
+    lines += [[part, *(f"{r['parts'][part]:.0f}" for r in rows)] for part in parts]
+    most = sorted(rows[-1]["functions"], key=lambda name: -rows[-1]["functions"][name])[:FUNCTIONS]
+    functions = [[f"`{_short(name)}`", *(f"{r['functions'].get(name, 0):.0f}" for r in rows)]
+                 for name in most]
+    return (_table(["part", *tasks], lines) + "\n\n"
+            + _table([f"the {FUNCTIONS} functions that cost most", *tasks], functions))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 90 else name[:87] + "..."
 
 
 def _workers(rows):
@@ -86,5 +107,5 @@ def _micro(rows):
                   [[r["program"], r["operation"], f"{r['ns']:.1f}"] for r in rows])
 
 
-TABLES = {"http": _http, "tls": _tls, "memory": _memory, "instructions": _instructions,
-          "workers": _workers, "micro": _micro}
+TABLES = {"http": _http, "tls": _tls, "memory": _memory, "pairs": _pairs,
+          "instructions": _instructions, "workers": _workers, "micro": _micro}
