@@ -7,7 +7,7 @@ say = @printf '\n\033[1m== %s\033[0m\n'
 penstock = $(CARGO_TARGET_DIR)/debug/penstock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench faults mutants filters build cluster cluster-down conformance
+.PHONY: help demo test bench deny faults mutants filters build cluster cluster-down conformance
 
 help: ## Show the targets
 	@echo 'Targets:'
@@ -56,6 +56,10 @@ test: checkout ## Install what the tests need and run all of them
 bench: checkout ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
 	$(say) 'measurements, each beside its peers in one run'
 	@tests/bench/run.sh $(if $(BENCH),--only $(BENCH))
+
+deny: ## What may be linked: bans, licences, sources (deny.toml), judged by cargo-deny
+	$(say) 'bans, licences, sources (advisories need github.com: cargo deny check advisories)'
+	@PATH="$$(xtask/setup/cargo-deny.sh):$$PATH" cargo deny --all-features check bans licenses sources
 
 faults: ## Plant faults, one after the other (FAULTS= narrows): the tests must catch each
 	@tests/faults/run.py $(FAULTS)
