@@ -33,7 +33,7 @@ checkout:
 
 test: checkout ## Install what the tests need and run all of them
 	$(say) '1/7 what the tests need'
-	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables
+	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables docker-registry:docker-registry
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
 	@xtask/setup/cluster.sh

@@ -127,4 +127,8 @@ pub mod reasons {
     pub const UNSUPPORTED_SOURCE: &str = "UnsupportedSource";
     /// Ours: the module could not be fetched; a retry may help.
     pub const FETCH_FAILED: &str = "FetchFailed";
+    /// Ours: whoever has the module does not give it to us.
+    pub const ACCESS_DENIED: &str = "AccessDenied";
+    /// Ours: the module that was fetched is not the one that `spec.module` pins.
+    pub const DIGEST_MISMATCH: &str = "DigestMismatch";
 }

@@ -83,7 +83,7 @@ pub enum ModuleSource {
     File(FileSource),
     /// A key under `binaryData` of a ConfigMap of the same namespace.
     ConfigMap(ConfigMapSource),
-    /// An OCI artifact, pinned by its digest.
+    /// An OCI artifact, by its digest or by a tag that is followed.
     Oci(OciSource),
     /// A file from a web server, pinned by its digest.
     Http(HttpSource),
@@ -114,19 +114,26 @@ pub struct ConfigMapSource {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OciSource {
-    /// `registry/repository@sha256:` and 64 hexadecimal digits, a tag may stand before the `@`.
+    /// `registry/repository@sha256:` and 64 hexadecimal digits, a tag may stand before the `@`. With
+    /// a tag alone, `registry/repository:tag`, what it means is looked up again every five minutes
+    /// and `status.digest` says what is in use.
     #[schemars(
         length(min = 1, max = 1024),
         extend("x-kubernetes-validations" = rules(&[(
-            "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._:/-]*/[a-z0-9._/:A-Z-]+@sha256:[a-f0-9]{64}$')",
-            "image must name a registry and end in a digest, registry/repository@sha256:<64 lower-case \
-             hexadecimal digits>: a tag alone can change under a running filter",
+            "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*(:[0-9]+)?/[a-z0-9._/-]+\
+             (:[a-zA-Z0-9_][a-zA-Z0-9._-]*|(:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?@sha256:[a-f0-9]{64})$')",
+            "image must name a registry and end in a tag or a digest, registry/repository:tag or \
+             registry/repository@sha256:<64 lower-case hexadecimal digits>",
         )]))
     )]
     pub image: String,
     /// Secret of type `kubernetes.io/dockerconfigjson` in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret_ref: Option<SecretRef>,
+    /// ConfigMap of the same namespace with PEM certificates under `ca.crt`: the authorities that
+    /// the registry is believed by, in place of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<ConfigMapRef>,
 }
 
 /// A component from a web server.
@@ -148,6 +155,10 @@ pub struct HttpSource {
         "sha256 must be 64 lower-case hexadecimal digits, as sha256sum prints them",
     )])), length(max = 71))]
     pub sha256: String,
+    /// ConfigMap of the same namespace with PEM certificates under `ca.crt`: the authorities that
+    /// the server is believed by, in place of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<ConfigMapRef>,
 }
 
 /// A Secret of the same namespace.
@@ -155,6 +166,15 @@ pub struct HttpSource {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A ConfigMap of the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapRef {
+    /// Name of the ConfigMap.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

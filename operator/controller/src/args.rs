@@ -7,6 +7,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use penstock_modules::{CompileLimits, FetchOptions};
 use penstock_proxy::telemetry::LogFormat;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -28,6 +29,28 @@ pub struct Cli {
 pub enum Command {
     /// Watch the API server, tell the nodes, write statuses, until SIGTERM.
     Run(RunArgs),
+    /// Compile a module from standard input to standard output: how the operator calls itself.
+    #[command(hide = true)]
+    Compile(CompileArgs),
+}
+
+/// What a compilation may use.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// Bytes of memory.
+    #[arg(long)]
+    memory: u64,
+    /// Seconds on a processor.
+    #[arg(long)]
+    cpu: u64,
+}
+
+impl CompileArgs {
+    /// What they come to.
+    pub fn limits(&self) -> CompileLimits {
+        let cpu = Duration::from_secs(self.cpu);
+        CompileLimits { memory: self.memory, cpu, ..CompileLimits::default() }
+    }
 }
 
 /// How the operator runs.
@@ -67,6 +90,9 @@ pub struct RunArgs {
     /// Seconds that a new leader gives nodes to find it, before it says that there are none.
     #[arg(long, default_value_t = 10)]
     pub node_grace: u64,
+    /// Registry (`host:port`) of modules that is spoken to without TLS; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub plain_registry: Vec<String>,
     /// A kubeconfig; without it that of the environment or of the pod.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -98,13 +124,17 @@ pub struct Options {
     pub accounts: Accounts,
     /// See [`RunArgs::node_grace`].
     pub grace: Duration,
+    /// How modules are fetched.
+    pub fetch: FetchOptions,
+    /// The program whose hidden command `compile` compiles modules; without one this process does.
+    pub compiler: Option<PathBuf>,
 }
 
 impl RunArgs {
     /// What they come to.
     ///
     /// # Errors
-    /// When this replica has no name.
+    /// When this replica has no name, or does not know its own program.
     pub fn options(self) -> anyhow::Result<Options> {
         let me = match self.pod_name {
             Some(name) => name,
@@ -127,6 +157,11 @@ impl RunArgs {
                 agent: self.agent_account,
             },
             grace: Duration::from_secs(self.node_grace),
+            fetch: FetchOptions {
+                plain_registries: self.plain_registry.into_iter().collect(),
+                ..FetchOptions::default()
+            },
+            compiler: Some(std::env::current_exe().context("cannot find this program's file")?),
             namespace: self.namespace,
         })
     }
@@ -159,7 +194,10 @@ mod tests {
     fn the_command_line_is_consistent_and_its_defaults_are_those_of_the_chart() {
         Cli::command().debug_assert();
         let Command::Run(args) =
-            Cli::parse_from(["penstock-operator", "run", "--pod-name=a"]).command;
+            Cli::parse_from(["penstock-operator", "run", "--pod-name=a"]).command
+        else {
+            panic!("another command")
+        };
         let options = args.options().expect("options");
         assert_eq!(options.me, "a");
         assert_eq!(options.timing, Timing::default());

@@ -5,8 +5,10 @@ use crate::{
     core::{Action, Core, InUse, Input, Question},
     metrics::Metrics,
 };
+use bytes::Bytes;
 use parking_lot::Mutex;
 use penstock_config::{State, Version};
+use penstock_modules::Failure;
 use penstock_resources::Kind;
 use penstock_stream::Fleet;
 use std::{
@@ -92,6 +94,8 @@ impl Publisher {
 pub enum ModuleTask {
     /// Look at these.
     Resolve(Vec<Question>),
+    /// Look at this one, which was fetched or cannot be.
+    Fetched(Box<Question>, Result<Bytes, Failure>),
     /// Let go of all others.
     Retain(InUse),
 }

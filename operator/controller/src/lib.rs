@@ -15,6 +15,7 @@ pub mod args;
 pub mod clock;
 pub mod core;
 pub mod engine;
+mod fetching;
 pub mod identity;
 pub mod lease;
 pub mod metrics;

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use penstock_controller::args::{Cli, Command, RunArgs};
 use penstock_proxy::telemetry;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::process::ExitCode;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -17,7 +18,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let Command::Run(args) = Cli::parse().command;
+    let args = match Cli::parse().command {
+        Command::Run(args) => args,
+        Command::Compile(args) => return penstock_modules::compile_and_exit(args.limits()),
+    };
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -28,6 +32,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: RunArgs) -> anyhow::Result<()> {
+    // What compiles modules has this user as well, and must not read our keys out of our memory.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .context("cannot close this process's memory to others of its user")?;
     let telemetry = telemetry::init("penstock-operator", args.log_format)?;
     // The client of the API server takes what is set for the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -1,8 +1,9 @@
 //! Modules: looked at on a thread of their own, and given to nodes as compiled code.
 
 use crate::{
-    core::{Input, Question},
+    core::{Input, Question, name_of},
     engine::{Inbox, ModuleTask},
+    fetching::Fetching,
     trust::Trust,
 };
 use bytes::Bytes;
@@ -13,13 +14,14 @@ use penstock_filter_host::{
     Host,
     signature::{ENGINE, Subject, TARGET, sign},
 };
-use penstock_gateway::{FilterFacts, Name};
-use penstock_modules::{Modules, Sources};
+use penstock_gateway::FilterFacts;
+use penstock_modules::{ChildCompiler, CompileLimits, Failure, Modules, Sources, is_remote};
 use penstock_resources::WasmFilter;
 use penstock_stream::{ArtifactError, Artifacts, wire::ArtifactRequest};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
     sync::{Arc, mpsc::Receiver},
 };
 use tokio::sync::watch;
@@ -31,15 +33,39 @@ pub(crate) struct Shelf {
     trust: watch::Receiver<Option<Trust>>,
 }
 
-/// Looks at modules until nobody asks any more.
-pub(crate) fn run(host: Host, tasks: &Receiver<ModuleTask>, inbox: &Inbox, shelf: &Shelf) {
-    let mut modules = Modules::new(host);
+/// Modules, compiled by a program of our own or, without one, by this process.
+pub(crate) fn modules(host: Host, compiler: Option<PathBuf>) -> Modules {
+    let modules = Modules::new(host.clone());
+    match compiler {
+        Some(program) => {
+            modules.with_compiler(ChildCompiler::new(host, program, CompileLimits::default()))
+        }
+        None => modules,
+    }
+}
+
+/// Looks at modules until nobody asks any more. Those from afar are fetched by tasks of their own,
+/// so that nobody waits for a server but the filters that name it.
+pub(crate) fn run(
+    mut modules: Modules,
+    tasks: &Receiver<ModuleTask>,
+    fetching: &Fetching,
+    inbox: &Inbox,
+    shelf: &Shelf,
+) {
     while let Ok(task) = tasks.recv() {
         match task {
             ModuleTask::Resolve(questions) => {
                 for question in questions {
-                    inbox.send(answer(&mut modules, question, shelf));
+                    if is_remote(&question.filter) {
+                        fetching.start(question);
+                    } else {
+                        inbox.send(answer(&mut modules, question, None, shelf));
+                    }
                 }
+            }
+            ModuleTask::Fetched(question, fetched) => {
+                inbox.send(answer(&mut modules, *question, Some(fetched), shelf));
             }
             ModuleTask::Retain(in_use) => {
                 let serving = in_use.serving.iter().map(String::as_str);
@@ -50,16 +76,20 @@ pub(crate) fn run(host: Host, tasks: &Receiver<ModuleTask>, inbox: &Inbox, shelf
     }
 }
 
-fn answer(modules: &mut Modules, question: Question, shelf: &Shelf) -> Input {
+fn answer(
+    modules: &mut Modules,
+    question: Question,
+    fetched: Option<Result<Bytes, Failure>>,
+    shelf: &Shelf,
+) -> Input {
     let Question { revision, filter, config_map } = question;
-    let metadata = &filter.metadata;
-    let name = Name::new(
-        metadata.namespace.clone().unwrap_or_default(),
-        metadata.name.clone().unwrap_or_default(),
-    );
+    let name = name_of(&filter);
     let span = tracing::info_span!("module", filter = %name);
-    let resolution =
-        span.in_scope(|| modules.resolve(&filter, &Objects { config_map: config_map.as_deref() }));
+    let objects = Objects { config_map: config_map.as_deref(), fetched };
+    let resolution = span.in_scope(|| modules.resolve(&filter, &objects));
+    if let FilterFacts::Failed { reason, message } = &resolution.facts {
+        tracing::warn!(parent: &span, reason = reason.as_str(), message, "no module");
+    }
     if let FilterFacts::Ready { digest, .. } = &resolution.facts {
         shelf.put(digest, modules);
     }
@@ -69,6 +99,7 @@ fn answer(modules: &mut Modules, question: Question, shelf: &Shelf) -> Input {
 /// Where modules are in a cluster.
 struct Objects<'a> {
     config_map: Option<&'a ConfigMap>,
+    fetched: Option<Result<Bytes, Failure>>,
 }
 
 impl Sources for Objects<'_> {
@@ -78,6 +109,10 @@ impl Sources for Objects<'_> {
 
     fn config_map(&self, _: &str, _: &str) -> Option<&ConfigMap> {
         self.config_map
+    }
+
+    fn fetched(&self, _: &WasmFilter) -> Option<Result<Bytes, Failure>> {
+        self.fetched.clone()
     }
 }
 

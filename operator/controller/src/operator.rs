@@ -6,6 +6,7 @@ use crate::{
     clock::Clock,
     core::{Core, CoreOptions, Input},
     engine::{Engine, Inbox, Outlets, Publisher},
+    fetching::Fetching,
     identity::TokenReviews,
     lease::{ElectOptions, elect},
     metrics::Metrics,
@@ -18,6 +19,7 @@ use crate::{
 use anyhow::Context as _;
 use kube::Client;
 use penstock_filter_host::{Host, HostConfig};
+use penstock_modules::Fetcher;
 use penstock_proxy::admin::AdminServer;
 use penstock_stream::{Fleet, router};
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
@@ -91,6 +93,8 @@ pub async fn run_and_tell(
     tracing::info!(stream = %at.stream, metrics = %at.metrics, me = options.me, "listening");
     listening(at);
 
+    let fetcher = Fetcher::new(options.fetch.clone()).context("TLS cannot be set up")?;
+    let fetching = Fetching::new(fetcher, client.clone(), module_tasks.clone());
     let outlets = Outlets {
         publisher: publisher.clone(),
         writes,
@@ -102,8 +106,9 @@ pub async fn run_and_tell(
     let engine = Engine::new(core, clock, inputs, outlets, metrics.clone());
     spawn("core", move || engine.run())?;
     let host = Host::new(HostConfig::default())?;
+    let known = modules::modules(host, options.compiler.clone());
     let (facts, artifacts) = (inbox.clone(), shelf.clone());
-    spawn("modules", move || modules::run(host, &tasks, &facts, &artifacts))?;
+    spawn("modules", move || modules::run(known, &tasks, &fetching, &facts, &artifacts))?;
 
     let mut background = JoinSet::new();
     background.spawn(preflight::look(client.clone(), options.namespace.clone()));

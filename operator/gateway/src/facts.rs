@@ -55,6 +55,10 @@ pub enum FilterReason {
     UnsupportedSource,
     /// The module could not be fetched; a retry may help.
     FetchFailed,
+    /// Whoever has the module does not give it to us.
+    AccessDenied,
+    /// The module that was fetched is not the one that `spec.module` pins.
+    DigestMismatch,
 }
 
 impl FilterReason {
@@ -69,6 +73,8 @@ impl FilterReason {
             FilterReason::InvalidConfig => reasons::INVALID_CONFIG,
             FilterReason::UnsupportedSource => reasons::UNSUPPORTED_SOURCE,
             FilterReason::FetchFailed => reasons::FETCH_FAILED,
+            FilterReason::AccessDenied => reasons::ACCESS_DENIED,
+            FilterReason::DigestMismatch => reasons::DIGEST_MISMATCH,
         }
     }
 
@@ -79,6 +85,8 @@ impl FilterReason {
             FilterReason::ModuleNotFound
                 | FilterReason::UnsupportedSource
                 | FilterReason::FetchFailed
+                | FilterReason::AccessDenied
+                | FilterReason::DigestMismatch
         )
     }
 }

@@ -15,7 +15,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(reason: FilterReason, message: impl Into<String>) -> Self {
+    /// A failure that is not about the configuration.
+    pub fn new(reason: FilterReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), problems: Vec::new() }
     }
 }

@@ -1,6 +1,6 @@
 //! The modules that are in use.
 
-use crate::{DEFAULT_MAX_BYTES, Failure, Sources, source, summary::summary};
+use crate::{Compiler, DEFAULT_MAX_BYTES, Failure, Sources, source, summary::summary};
 use penstock_filter_host::{CompiledModule, Host, ModuleError, PrepareError, Problem, digest};
 use penstock_gateway::{FilterFacts, FilterReason};
 use penstock_resources::WasmFilter;
@@ -22,6 +22,7 @@ pub struct Resolution {
 /// Resolves filters, and keeps the host's modules to those that are in use.
 pub struct Modules {
     host: Host,
+    compiler: Box<dyn Compiler>,
     max_bytes: u64,
     /// Every digest that was compiled, and why it cannot be used where it cannot.
     compiled: BTreeMap<String, Result<CompiledModule, Failure>>,
@@ -32,9 +33,10 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Modules for a host, each of at most [`DEFAULT_MAX_BYTES`].
+    /// Modules for a host, each of at most [`DEFAULT_MAX_BYTES`], compiled in this process.
     pub fn new(host: Host) -> Self {
         Self {
+            compiler: Box::new(host.clone()),
             host,
             max_bytes: DEFAULT_MAX_BYTES,
             compiled: BTreeMap::new(),
@@ -46,6 +48,11 @@ impl Modules {
     /// The same with another limit, in bytes.
     pub fn with_max_bytes(self, max_bytes: u64) -> Self {
         Self { max_bytes, ..self }
+    }
+
+    /// The same with another compiler.
+    pub fn with_compiler(self, compiler: impl Compiler + 'static) -> Self {
+        Self { compiler: Box::new(compiler), ..self }
     }
 
     /// Finds out about a filter. Afterwards its module is loaded where the facts say `Ready`. What
@@ -66,6 +73,8 @@ impl Modules {
         }
         let resolution = match self.check(filter, &digest, &content) {
             Ok(facts) => Resolution { facts, problems: Vec::new() },
+            // Another try may come to something else.
+            Err(failure) if failure.reason == FilterReason::FetchFailed => return failure.into(),
             Err(failure) => failure.into(),
         };
         self.resolved.insert(name, (digest, filter.clone(), resolution.clone()));
@@ -130,7 +139,12 @@ impl Modules {
         if let Some(result) = self.compiled.get(digest) {
             return result.as_ref().map(drop).map_err(Clone::clone);
         }
-        let result = self.host.compile(content).map_err(Failure::from);
+        let result = self.compiler.compile(content);
+        if let Err(failure) = &result
+            && failure.reason == FilterReason::FetchFailed
+        {
+            return Err(failure.clone());
+        }
         if let Ok(module) = &result {
             self.host.load(module.clone());
         }

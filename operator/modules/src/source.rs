@@ -1,6 +1,7 @@
 //! Where the bytes of a module come from.
 
 use crate::Failure;
+use bytes::Bytes;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use penstock_gateway::FilterReason;
 use penstock_resources::{WasmFilter, wasm_filter::ModuleSource};
@@ -19,6 +20,11 @@ pub trait Sources {
 
     /// A ConfigMap.
     fn config_map(&self, namespace: &str, name: &str) -> Option<&ConfigMap>;
+
+    /// What a [`Fetcher`](crate::Fetcher) brought for the filter; `None` where nothing is fetched.
+    fn fetched(&self, _filter: &WasmFilter) -> Option<Result<Bytes, Failure>> {
+        None
+    }
 }
 
 /// Reads a whole file that may have at most `limit` bytes.
@@ -69,12 +75,18 @@ pub(crate) fn fetch(
             }
             Ok(content.clone())
         }
-        ModuleSource::Oci(_) => Err(unsupported("oci", "an OCI registry")),
-        ModuleSource::Http(_) => Err(unsupported("http", "a web server")),
+        ModuleSource::Oci(_) | ModuleSource::Http(_) => {
+            let fetched = sources.fetched(filter).unwrap_or_else(|| Err(unsupported(filter)))?;
+            Ok(fetched.into())
+        }
     }
 }
 
-fn unsupported(field: &str, from: &str) -> Failure {
+fn unsupported(filter: &WasmFilter) -> Failure {
+    let (field, from) = match filter.spec.module {
+        ModuleSource::Oci(_) => ("oci", "an OCI registry"),
+        _ => ("http", "a web server"),
+    };
     Failure::new(
         FilterReason::UnsupportedSource,
         format!(

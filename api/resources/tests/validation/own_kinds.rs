@@ -57,7 +57,7 @@ fn wasm_filter_module_is_exactly_one_source() {
 }
 
 #[test]
-fn wasm_filter_modules_from_afar_are_pinned() {
+fn wasm_filter_modules_from_afar_are_named_without_doubt() {
     const IMAGE: &str = "/spec/module/oci/image";
     let oci = |name, image: String, refused: Option<_>| Case {
         name,
@@ -81,13 +81,19 @@ fn wasm_filter_modules_from_afar_are_pinned() {
         vec![
             oci("a digest", format!("registry.example.com/filters/tag{digest}"), None),
             oci("a tag and a digest", format!("localhost:5000/tag:v1{digest}"), None),
-            oci("a tag alone", "registry.example.com/tag:v1".into(), Some("end in a digest")),
+            oci("a tag alone", "registry.example.com/tag:v1".into(), None),
+            oci("neither", "registry.example.com/tag".into(), Some("end in a tag or a digest")),
+            oci(
+                "a port and neither",
+                "r.example:5000/tag".into(),
+                Some("end in a tag or a digest"),
+            ),
             oci("no registry", format!("tag{digest}"), Some("must name a registry")),
-            oci("a short digest", "r.example/t@sha256:abc".into(), Some("end in a digest")),
+            oci("a short digest", "r.example/t@sha256:abc".into(), Some("tag or a digest")),
             oci(
                 "an upper-case digest",
                 format!("r.example/t@sha256:{}", DIGEST.to_uppercase()),
-                Some("end in a digest"),
+                Some("tag or a digest"),
             ),
             http("pinned", GOOD, DIGEST, None),
             http("a short sum", GOOD, "abc", SHA),

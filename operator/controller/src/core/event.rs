@@ -99,7 +99,7 @@ pub enum WriteError {
 pub struct Revision {
     /// `metadata.uid` and `metadata.generation` of the filter.
     pub filter: (String, i64),
-    /// `metadata.resourceVersion` of the ConfigMap that holds the module.
+    /// `metadata.resourceVersion` of the ConfigMap that it names.
     pub config_map: Option<String>,
     /// Counts repeated questions.
     pub attempt: u32,

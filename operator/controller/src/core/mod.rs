@@ -16,6 +16,7 @@ pub use event::{
     WriteError,
 };
 pub use listing::is_built_in;
+pub(crate) use modules::name_of;
 pub use status::{Observed, Status, merge_patch};
 
 use book::StatusBook;

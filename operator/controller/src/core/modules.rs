@@ -10,6 +10,9 @@ use std::{sync::Arc, time::Duration};
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The longest wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// After which time a tag is looked up again, and a module from afar that could not be had for a
+/// reason that only somebody else can change.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// For how long the first configuration waits for the modules of the filters that were there from
 /// the start: nodes serve them, and must not be told otherwise only because this process began.
 const FIRST_PATIENCE: Duration = Duration::from_secs(60);
@@ -25,8 +28,24 @@ pub(crate) struct ModuleBook {
 #[derive(Debug)]
 struct Asked {
     revision: Revision,
+    source: Source,
     answered: bool,
     retry_at: Option<Duration>,
+    /// How often it could not be had in succession.
+    failures: u32,
+    /// Whether the module was had before, so that nothing is lost while it cannot be looked up again.
+    had: bool,
+}
+
+/// What can change about where a module comes from, without anything here that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Nothing: an object.
+    Object,
+    /// Whether it can be had.
+    Pinned,
+    /// What it is as well.
+    Tag,
 }
 
 impl ModuleBook {
@@ -47,6 +66,7 @@ impl ModuleBook {
                 config_map: config_map.and_then(|map| map.metadata.resource_version.clone()),
                 attempt: 0,
             };
+            let (mut failures, mut had) = (0, false);
             if let Some(known) = left.remove(&name) {
                 let due = known.retry_at.is_some_and(|at| at <= now);
                 revision.attempt = known.revision.attempt + u32::from(due);
@@ -54,11 +74,21 @@ impl ModuleBook {
                     self.asked.insert(name, known);
                     continue;
                 }
-                if !due {
+                let again = Revision { attempt: known.revision.attempt, ..revision.clone() };
+                if due && again == known.revision {
+                    (failures, had) = (known.failures, known.had);
+                } else {
                     revision.attempt = 0;
                 }
             }
-            let asked = Asked { revision: revision.clone(), answered: false, retry_at: None };
+            let asked = Asked {
+                revision: revision.clone(),
+                source: source_of(filter),
+                answered: false,
+                retry_at: None,
+                failures,
+                had,
+            };
             self.asked.insert(name, asked);
             questions.push(Question {
                 revision,
@@ -69,7 +99,7 @@ impl ModuleBook {
         questions
     }
 
-    /// Notes an answer. Says whether it is one to what was asked last.
+    /// Notes an answer. Says whether it is news about what was asked last.
     pub(crate) fn answer(
         &mut self,
         filter: &Name,
@@ -83,7 +113,19 @@ impl ModuleBook {
         };
         known.answered = true;
         let again = matches!(facts, FilterFacts::Failed { reason: FilterReason::FetchFailed, .. });
-        known.retry_at = again.then(|| now + retry(known.revision.attempt));
+        let ready = matches!(facts, FilterFacts::Ready { .. });
+        let wait = match known.source {
+            _ if again => Some(retry(known.failures)),
+            Source::Tag => Some(LOOK_AGAIN),
+            Source::Pinned if !ready => Some(LOOK_AGAIN),
+            Source::Pinned | Source::Object => None,
+        };
+        known.retry_at = wait.map(|wait| now + wait);
+        known.failures = if again { known.failures + 1 } else { 0 };
+        known.had |= ready;
+        if again && known.had {
+            return false;
+        }
         true
     }
 
@@ -111,9 +153,23 @@ fn retry(attempt: u32) -> Duration {
     FIRST_RETRY.saturating_mul(1 << attempt.min(10)).min(LONGEST_RETRY)
 }
 
+/// The ConfigMap that holds the module, or the authorities of the server that has it.
 fn config_map_of<'a>(index: &'a Index, filter: &WasmFilter) -> Option<&'a ConfigMap> {
-    let ModuleSource::ConfigMap(source) = &filter.spec.module else { return None };
-    index.config_map(filter.metadata.namespace.as_deref()?, &source.name)
+    let name = match &filter.spec.module {
+        ModuleSource::ConfigMap(source) => &source.name,
+        ModuleSource::Oci(source) => &source.ca_ref.as_ref()?.name,
+        ModuleSource::Http(source) => &source.ca_ref.as_ref()?.name,
+        ModuleSource::File(_) => return None,
+    };
+    index.config_map(filter.metadata.namespace.as_deref()?, name)
+}
+
+fn source_of(filter: &WasmFilter) -> Source {
+    match &filter.spec.module {
+        ModuleSource::Oci(source) if !source.image.contains('@') => Source::Tag,
+        ModuleSource::Oci(_) | ModuleSource::Http(_) => Source::Pinned,
+        ModuleSource::ConfigMap(_) | ModuleSource::File(_) => Source::Object,
+    }
 }
 
 /// The name of a filter.
@@ -123,4 +179,98 @@ pub(crate) fn name_of(filter: &WasmFilter) -> Name {
         metadata.namespace.clone().unwrap_or_default(),
         metadata.name.clone().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use penstock_config::PolicyKind;
+    use penstock_gateway::{PlanSummary, Settings};
+    use penstock_resources::Object;
+    use serde_json::{Value, json};
+
+    fn index(module: Value) -> Index {
+        let mut index = Index::new(Settings::default());
+        let filter = json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "WasmFilter",
+            "metadata": {"name": "f", "namespace": "n", "uid": "u", "generation": 1},
+            "spec": {"module": module},
+        });
+        index.apply(Object::from_json(filter).expect("a filter"));
+        index
+    }
+
+    fn tag() -> Value {
+        json!({"oci": {"image": "r.example/a:v1"}})
+    }
+
+    fn pinned() -> Value {
+        json!({"oci": {"image": format!("r.example/a@sha256:{}", "0".repeat(64))}})
+    }
+
+    fn failed(reason: FilterReason) -> FilterFacts {
+        FilterFacts::Failed { reason, message: String::new() }
+    }
+
+    fn ready() -> FilterFacts {
+        let (digest, summary) = (String::new(), PlanSummary::default());
+        FilterFacts::Ready { digest, kind: PolicyKind::Headers, summary }
+    }
+
+    /// Asks and answers each time that it is due. Returns the waits in seconds between, and whether
+    /// the answer was news.
+    fn life(module: Value, answers: &[FilterFacts]) -> Vec<(Option<u64>, bool)> {
+        let (index, mut book) = (index(module), ModuleBook::default());
+        let mut now = Duration::from_secs(1);
+        let mut life = Vec::new();
+        for facts in answers {
+            let questions = book.questions(&index, now);
+            let [question] = questions.as_slice() else { panic!("{} at {now:?}", questions.len()) };
+            let news = book.answer(&Name::new("n", "f"), &question.revision, facts, now);
+            assert_eq!(book.questions(&index, now).len(), 0);
+            let wake = book.wake();
+            life.push((wake.map(|wake| (wake - now).as_secs()), news));
+            now = wake.unwrap_or(now);
+        }
+        life
+    }
+
+    #[test]
+    fn what_may_heal_is_asked_again_after_waits_that_double_and_what_cannot_rarely() {
+        let lost = failed(FilterReason::FetchFailed);
+        let answers = [lost.clone(), lost.clone(), lost, failed(FilterReason::AccessDenied)];
+        let waits = [(Some(5), true), (Some(10), true), (Some(20), true), (Some(300), true)];
+        assert_eq!(life(pinned(), &answers), waits);
+        assert_eq!(life(pinned(), &[ready()]), [(None, true)], "it cannot change");
+        let file = json!({"configMap": {"name": "m", "key": "k"}});
+        assert_eq!(life(file, &[failed(FilterReason::ModuleInvalid)]), [(None, true)]);
+    }
+
+    #[test]
+    fn a_tag_is_looked_up_again_and_a_registry_that_is_away_takes_nothing_that_was_had() {
+        let lost = failed(FilterReason::FetchFailed);
+        let gone = failed(FilterReason::ModuleNotFound);
+        let answers = [ready(), lost.clone(), lost.clone(), ready(), lost, gone, ready()];
+        let waits = [300, 5, 10, 300, 5, 300, 300];
+        let news = [true, false, false, true, false, true, true];
+        let expected: Vec<_> = waits.into_iter().map(Some).zip(news).collect();
+        assert_eq!(life(tag(), &answers), expected);
+    }
+
+    #[test]
+    fn a_ca_that_changed_is_a_reason_to_ask_at_once() {
+        let source = json!({"url": "https://a.example", "sha256": "0".repeat(64),
+                            "caRef": {"name": "ca"}});
+        let mut index = index(json!({"http": source}));
+        let mut book = ModuleBook::default();
+        let now = Duration::ZERO;
+        assert_eq!(book.questions(&index, now)[0].config_map, None);
+        for version in ["1", "2"] {
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata":
+                             {"name": "ca", "namespace": "n", "resourceVersion": version}});
+            index.apply(Object::from_json(map).expect("a ConfigMap"));
+            let questions = book.questions(&index, now);
+            assert_eq!(questions[0].revision.config_map.as_deref(), Some(version));
+        }
+    }
 }

@@ -97,6 +97,8 @@ impl Rig {
                 agent: "penstock-agent".into(),
             },
             grace: Duration::from_secs(10),
+            fetch: penstock_modules::FetchOptions::default(),
+            compiler: None,
         };
         let (stop, shutdown) = watch::channel(false);
         let (tell, told) = oneshot::channel();

@@ -40,6 +40,8 @@ fn whatever_a_change_is_refused_for_the_last_good_generation_serves_on() {
     for (reason, accepted, resolved) in [
         (FilterReason::ModuleNotFound, "Unknown Pending", "False ModuleNotFound"),
         (FilterReason::FetchFailed, "Unknown Pending", "False FetchFailed"),
+        (FilterReason::AccessDenied, "Unknown Pending", "False AccessDenied"),
+        (FilterReason::DigestMismatch, "Unknown Pending", "False DigestMismatch"),
         (FilterReason::UnsupportedSource, "Unknown Pending", "False UnsupportedSource"),
         (FilterReason::ModuleInvalid, "False ModuleInvalid", "True ResolvedRefs"),
         (FilterReason::WrongWorld, "False WrongWorld", "True ResolvedRefs"),

@@ -165,6 +165,8 @@ fn the_status_of_a_filter_says_what_was_found_out() {
     for (reason, accepted, resolved) in [
         (FilterReason::ModuleNotFound, "Unknown Pending", "False ModuleNotFound"),
         (FilterReason::FetchFailed, "Unknown Pending", "False FetchFailed"),
+        (FilterReason::AccessDenied, "Unknown Pending", "False AccessDenied"),
+        (FilterReason::DigestMismatch, "Unknown Pending", "False DigestMismatch"),
         (FilterReason::UnsupportedSource, "Unknown Pending", "False UnsupportedSource"),
         (FilterReason::ModuleInvalid, "False ModuleInvalid", "True ResolvedRefs"),
         (FilterReason::WrongWorld, "False WrongWorld", "True ResolvedRefs"),

@@ -1,0 +1,8 @@
+//! Modules from a real registry and from web servers, good ones and others.
+
+mod fixture;
+mod registry;
+mod registry_server;
+mod token;
+mod web;
+mod web_server;
