@@ -61,7 +61,6 @@ priorityClassName: penstock
 - name: trust
   configMap:
     name: penstock-trust
-    optional: true
 {{- end }}
 {{- define "penstock.trustMounts" -}}
 - { name: token, mountPath: /var/run/secrets/penstock, readOnly: true }

@@ -121,11 +121,17 @@ pub fn probe(pins: &Path) -> Vec<Missing> {
         note(Feature::RingBuffer, verdict(map(MapType::RingBuf)));
         note(Feature::SocketLookup, verdict(is_program_supported(ProgramType::SkLookup)));
         let links = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
-        note(Feature::DeviceLinks, links.err().map(|error| error.to_string()));
+        note(Feature::DeviceLinks, links.err().filter(refused).map(|error| error.to_string()));
     }
     note(Feature::PolicyRouting, rules().err().map(|error| error.to_string()));
     note(Feature::Nftables, nat::probe().err().map(|error| error.to_string()));
     missing
+}
+
+/// Whether the kernel refused to list the programs of a device. That a program which it listed may not
+/// be opened (that needs CAP_SYS_ADMIN) says nothing about the list.
+fn refused(error: &ProgramError) -> bool {
+    !matches!(error, ProgramError::SyscallError(error) if error.call == "bpf_prog_get_fd_by_id")
 }
 
 fn verdict(supported: Result<bool, ProgramError>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The resource definitions that Penstock works with.
+//! The Gateway API's resource definitions, and where the modules of its tests are.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,18 +9,15 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::Cluster;
 use crate::wait;
 
-/// Applies the Gateway API's standard definitions and ours, and waits until they are served.
+/// Applies the Gateway API's standard definitions, and waits until they are served. Ours come with the
+/// chart.
 ///
 /// # Errors
 /// The Gateway API's module cannot be had; the API server refuses a definition.
 pub fn apply(cluster: &Cluster) -> Result<()> {
-    let ours = xtask_images::root().join("api/resources/crds");
-    let folders = [gateway_api()?.join("config/crd/standard"), ours];
-    let files = folders.iter().flat_map(|folder| ["-f".to_owned(), folder.display().to_string()]);
+    let folder = gateway_api()?.join("config/crd/standard").display().to_string();
     // On the server's side: the largest definition is larger than an annotation may be.
-    let mut arguments = vec!["apply".to_owned(), "--server-side".to_owned()];
-    arguments.extend(files);
-    cluster.kubectl(&arguments)?;
+    cluster.kubectl(&["apply", "--server-side", "-f", &folder])?;
     wait::until("the definitions are served", Duration::from_secs(30), || {
         let wait = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=10s"];
         Ok(cluster.kubectl(&wait).is_ok())

@@ -9,6 +9,7 @@
 mod cluster;
 mod control;
 pub mod crds;
+pub mod install;
 mod layout;
 mod machine;
 mod network;

@@ -136,10 +136,10 @@ impl<A: Apply> Node<A> {
         tracing::info!(version = ?self.serves(), "the stored configuration serves");
     }
 
-    /// The version that serves; `None` where nothing does.
+    /// The version that serves, also one without any resource; `None` where there was none yet.
     pub(super) fn serves(&self) -> Option<Version> {
-        let replica = &self.worker.as_ref()?.replica;
-        (!replica.state().is_empty()).then(|| replica.version())
+        let worker = self.worker.as_ref()?;
+        worker.refused.is_some().then(|| worker.replica.version())
     }
 
     /// Waits for what is under way, and gives the first message of a new stream.

@@ -242,6 +242,7 @@ where
 {
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(host, &error))?;
+    #[expect(clippy::disallowed_methods, reason = "the operator fetches on any of its threads")]
     let connection = tokio::spawn(async move {
         // What ends it is told to whoever waits for the answer.
         let _ = connection.await;

@@ -1,0 +1,72 @@
+//! Penstock in the cluster, as its users install it: images, chart, a pool of addresses.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::{Cluster, output};
+
+/// Where tests install the chart, and what they call the release.
+pub const NAMESPACE: &str = "penstock-system";
+const RELEASE: &str = "penstock";
+/// Addresses for Gateways, of the network where the client and the uplinks are.
+const POOL: &str = "
+apiVersion: penstock.dev/v1alpha1
+kind: LoadBalancerPool
+metadata: { name: lan }
+spec:
+  ranges:
+    - { start: 10.88.0.100, stop: 10.88.0.199 }
+    - { start: 'fd88::100', stop: 'fd88::1ff' }
+";
+
+/// The archive that `cargo xtask images` writes.
+pub fn images() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| xtask_images::root().join("target"), PathBuf::from);
+    target.join("penstock-images.tar")
+}
+
+impl Cluster {
+    /// Installs Penstock from its chart with the images of an archive, and a `LoadBalancerPool` whose
+    /// addresses the client reaches. `values` are further arguments for helm.
+    ///
+    /// # Errors
+    /// The archive is missing; helm refuses or does not see everything ready in two minutes.
+    pub fn install(&self, archive: &Path, values: &[&str]) -> Result<()> {
+        ensure!(archive.exists(), "{} is missing: cargo xtask images makes it", archive.display());
+        self.import_images(archive)?;
+        self.helm("install", values)?;
+        self.apply(POOL)
+    }
+
+    /// Runs helm for our release: `install` or `upgrade` with the chart of this repository, the images
+    /// that were imported and further arguments, and waits until everything is ready.
+    ///
+    /// # Errors
+    /// What helm said.
+    pub fn helm(&self, action: &str, values: &[&str]) -> Result<()> {
+        let chart = xtask_images::root().join("charts/penstock");
+        let mut helm = self.client("helm");
+        helm.args([action, RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
+        helm.args(["--set", "image.tag=dev", "--wait", "--timeout", "2m"]);
+        if action == "install" {
+            helm.arg("--create-namespace");
+        }
+        output(helm.args(values)).map(drop).with_context(|| {
+            let pods = ["get", "pods", "-o", "wide", "-n", NAMESPACE];
+            self.kubectl(&pods).unwrap_or_default()
+        })
+    }
+
+    /// Applies a manifest.
+    ///
+    /// # Errors
+    /// What the API server says of it.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        let file = self.dir().join("apply.yaml");
+        std::fs::write(&file, manifest)?;
+        let arguments = ["apply", "--server-side", "--force-conflicts", "-f"];
+        output(self.client("kubectl").args(arguments).arg(&file)).map(drop)
+    }
+}
