@@ -8,6 +8,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("penstock-resources", &[]),
     ("penstock-config", &[]),
     ("penstock-stream", &["penstock-config"]),
+    ("penstock-telemetry", &["penstock-config"]),
     ("penstock-gateway", &["penstock-resources", "penstock-config"]),
     ("penstock-filter-host", &["penstock-config"]),
     (
@@ -17,7 +18,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("penstock-handover", &[]),
     (
         "penstock-proxy",
-        &["penstock-config", "penstock-stream", "penstock-filter-host", "penstock-handover"],
+        &[
+            "penstock-config",
+            "penstock-stream",
+            "penstock-telemetry",
+            "penstock-filter-host",
+            "penstock-handover",
+        ],
     ),
     ("penstock-ebpf-common", &[]),
     ("penstock-net", &["penstock-ebpf-common"]),
@@ -26,9 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "penstock-config",
             "penstock-stream",
-            "penstock-filter-host",
+            "penstock-telemetry",
             "penstock-handover",
-            "penstock-proxy",
             "penstock-ebpf-common",
             "penstock-net",
         ],
@@ -39,10 +45,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "penstock-resources",
             "penstock-config",
             "penstock-stream",
+            "penstock-telemetry",
             "penstock-gateway",
             "penstock-modules",
             "penstock-filter-host",
-            "penstock-proxy",
         ],
     ),
     (
@@ -50,6 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "penstock-resources",
             "penstock-config",
+            "penstock-telemetry",
             "penstock-gateway",
             "penstock-modules",
             "penstock-filter-host",
@@ -97,6 +104,7 @@ fn nodes_know_no_kubernetes_and_no_cloud() {
     for package in [
         "penstock-config",
         "penstock-stream",
+        "penstock-telemetry",
         "penstock-filter-host",
         "penstock-proxy",
         "penstock-agent",
@@ -105,6 +113,21 @@ fn nodes_know_no_kubernetes_and_no_cloud() {
             let banned =
                 name.starts_with("kube") || name.starts_with("aws-sdk") || name == "k8s-openapi";
             assert!(!banned, "{package} links {name}");
+        }
+    }
+}
+
+/// The agent has privileges on its node, and the operator the cluster's keys.
+#[test]
+fn who_has_privileges_links_nothing_that_serves_strangers() {
+    for (package, banned) in [
+        ("penstock-agent", &["penstock-proxy", "penstock-filter-host", "wasmtime"][..]),
+        ("penstock-controller", &["penstock-proxy"]),
+    ] {
+        let linked = linked(package, &[]);
+        assert!(linked.contains("penstock-telemetry"), "{package} is read");
+        for name in banned {
+            assert!(!linked.contains(*name), "{package} links {name}");
         }
     }
 }

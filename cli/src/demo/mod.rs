@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use penstock_filter_host::{FilterStats, Host, Tier};
-use penstock_proxy::telemetry;
+use penstock_telemetry::LogFormat;
 use scenario::{FilterRun, Observed, Scenario};
 use std::{
     collections::BTreeMap, net::SocketAddr, process::ExitCode, sync::mpsc::channel, thread,
@@ -29,7 +29,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// When the gateway or the backend cannot start, or an answer does not come.
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let scenario = Scenario::read(&args.folder)?;
-    let telemetry = telemetry::init("penstock", telemetry::LogFormat::default())?;
+    let telemetry = penstock_telemetry::init("penstock", LogFormat::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     start_backend(scenario.backend)?;

@@ -13,9 +13,9 @@ use penstock_gateway::{Confirmation, Mode};
 use penstock_modules::Modules;
 use penstock_proxy::{
     Ack, Proxy, ProxyOptions,
-    admin::AdminServer,
-    telemetry::{AccessLog, AccessLogFormat, Guard},
+    telemetry::{AccessLog, AccessLogFormat, Tracer},
 };
+use penstock_telemetry::{Guard, admin::AdminServer};
 use std::{
     io,
     net::SocketAddr,
@@ -67,7 +67,7 @@ impl Gateway {
             bind: args.bind.clone(),
             port_offset: args.port_offset,
             drain_timeout: args.drain_timeout,
-            tracer: telemetry.tracer(),
+            tracer: telemetry.spans().map(|sink| Arc::new(Tracer::new(sink))),
             export: telemetry.export_stats(),
             access_log: access_log.clone(),
             ..ProxyOptions::default()

@@ -10,7 +10,7 @@ pub(crate) use gateway::Gateway;
 use crate::args::RunArgs;
 use anyhow::Context as _;
 use events::Printer;
-use penstock_proxy::telemetry;
+use penstock_telemetry::LogFormat;
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -23,7 +23,7 @@ use watch::{Wake, Watcher};
 /// # Errors
 /// When it cannot start.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let telemetry = telemetry::init("penstock", telemetry::LogFormat::default())?;
+    let telemetry = penstock_telemetry::init("penstock", LogFormat::default())?;
     let (wake, wakes) = channel();
     listen_to_signals(wake.clone())?;
     let printer = Printer(args.output);

@@ -2,8 +2,8 @@
 
 use crate::Status;
 use parking_lot::Mutex;
-use penstock_proxy::{admin::AdminSource, telemetry::PageFormat};
 use penstock_stream::Link;
+use penstock_telemetry::{PageFormat, admin::AdminSource};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::ConstCounter, family::Family, gauge::Gauge},

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use penstock_proxy::telemetry::LogFormat;
+use penstock_telemetry::LogFormat;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// The node agent of Penstock: steers packets to the proxies of its node.

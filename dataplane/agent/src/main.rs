@@ -3,12 +3,11 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use penstock_agent::args::{Cli, Command};
-use penstock_proxy::telemetry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => telemetry::init("penstock-agent", args.log_format)
+        Command::Run(args) => penstock_telemetry::init("penstock-agent", args.log_format)
             .context("cannot set up the log")
             .and_then(|_telemetry| penstock_agent::run(*args))
             .map(|()| ExitCode::SUCCESS),

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use penstock_handover::Listener;
 use penstock_net::{Feature, nat, routes};
-use penstock_proxy::admin::AdminServer;
 use penstock_stream::{ClientOptions, Link, Role, Store};
+use penstock_telemetry::admin::AdminServer;
 use std::{
     collections::BTreeSet,
     os::unix::fs::PermissionsExt as _,

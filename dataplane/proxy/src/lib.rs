@@ -14,10 +14,8 @@
 //! | [`worker`] | the threads, and how a change reaches them |
 //! | [`tls`] | handshakes and the policies on them |
 //! | [`telemetry`] | metrics, traces, access log |
-//! | [`admin`] | the port for operators |
 //! | `node` | the process on a node of a cluster |
 
-pub mod admin;
 pub mod downstream;
 pub mod filters;
 #[cfg(feature = "node")]

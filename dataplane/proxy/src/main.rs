@@ -2,10 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use penstock_proxy::{
-    node::{self, args::Args},
-    telemetry,
-};
+use penstock_proxy::node::{self, args::Args};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -13,7 +10,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = telemetry::init("penstock-proxy", args.log_format)
+    let result = penstock_telemetry::init("penstock-proxy", args.log_format)
         .context("cannot set up the log")
         .and_then(|telemetry| node::run(args, &telemetry));
     match result {

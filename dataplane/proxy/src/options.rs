@@ -1,9 +1,10 @@
 //! How a proxy is started.
 
 use crate::{
-    telemetry::{AccessLog, ExportStats, Tracer},
+    telemetry::{AccessLog, Tracer},
     upstream::PoolOptions,
 };
+use penstock_telemetry::trace::ExportStats;
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,

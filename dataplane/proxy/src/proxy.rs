@@ -2,9 +2,8 @@
 
 use crate::{
     ProxyOptions,
-    admin::{self, AdminSource},
     snapshot::{Context, Snapshot, Unprepared},
-    telemetry::{Metrics, MetricsOptions, MetricsPage, PageFormat, WorkerTelemetry},
+    telemetry::{Metrics, MetricsOptions, MetricsPage, WorkerTelemetry},
     tls::Refusal,
     worker::{Bound, Command, Heartbeat, WorkerConfig, bind, spawn},
 };
@@ -12,6 +11,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use penstock_config::{ApplyError, Delta, Key, Kind, State, Version};
 use penstock_filter_host::Host;
+use penstock_telemetry::{
+    PageFormat,
+    admin::{self, AdminSource},
+};
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
     sync::{

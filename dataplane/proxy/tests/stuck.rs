@@ -4,7 +4,8 @@ mod support;
 
 use penstock_config::{Filter, PolicyKind, ResourceKind, StepAction};
 use penstock_filter_host::{Host, HostConfig, digest};
-use penstock_proxy::{Proxy, ProxyOptions, admin::AdminSource as _};
+use penstock_proxy::{Proxy, ProxyOptions};
+use penstock_telemetry::admin::AdminSource as _;
 use std::time::{Duration, Instant};
 use support::{
     Gateway, LOCAL,

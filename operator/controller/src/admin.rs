@@ -1,11 +1,11 @@
 //! Health and metrics.
 
 use crate::{engine::Publisher, metrics::Metrics, trust::Trust};
-use penstock_proxy::{
-    admin::{AdminSource, dump},
-    telemetry::PageFormat,
-};
 use penstock_resources::Kind;
+use penstock_telemetry::{
+    PageFormat,
+    admin::{AdminSource, dump},
+};
 use tokio::sync::watch;
 
 /// What the port shows.

@@ -8,7 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use penstock_modules::{CompileLimits, FetchOptions};
-use penstock_proxy::telemetry::LogFormat;
+use penstock_telemetry::LogFormat;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,

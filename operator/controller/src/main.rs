@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use penstock_controller::args::{Cli, Command, RunArgs};
-use penstock_proxy::telemetry;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::process::ExitCode;
 use tokio::{
@@ -35,7 +34,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     // What compiles modules has this user as well, and must not read our keys out of our memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .context("cannot close this process's memory to others of its user")?;
-    let telemetry = telemetry::init("penstock-operator", args.log_format)?;
+    let telemetry = penstock_telemetry::init("penstock-operator", args.log_format)?;
     // The client of the API server takes what is set for the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -20,8 +20,8 @@ use anyhow::Context as _;
 use kube::Client;
 use penstock_filter_host::{Host, HostConfig};
 use penstock_modules::Fetcher;
-use penstock_proxy::admin::AdminServer;
 use penstock_stream::{Fleet, router};
+use penstock_telemetry::admin::AdminServer;
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{
     net::TcpListener,

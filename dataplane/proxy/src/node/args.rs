@@ -1,7 +1,8 @@
 //! The command line.
 
-use crate::telemetry::{AccessLogFormat, LogFormat};
+use crate::telemetry::AccessLogFormat;
 use clap::Parser;
+use penstock_telemetry::LogFormat;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,

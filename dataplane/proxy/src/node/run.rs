@@ -3,12 +3,12 @@
 use super::{Handover, Serve, SignedModules, args::Args};
 use crate::{
     Proxy, ProxyOptions,
-    admin::AdminServer,
-    telemetry::{AccessLog, Guard},
+    telemetry::{AccessLog, Tracer},
 };
 use anyhow::Context as _;
 use penstock_filter_host::{Host, HostConfig};
 use penstock_stream::{ClientOptions, LoadModules, Role, Store};
+use penstock_telemetry::{Guard, admin::AdminServer};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +31,7 @@ pub fn run(args: Args, telemetry: &Guard) -> anyhow::Result<()> {
     let mut options = ProxyOptions {
         bind: args.bind.clone(),
         drain_timeout: Duration::from_secs(args.drain_timeout),
-        tracer: telemetry.tracer(),
+        tracer: telemetry.spans().map(|sink| Arc::new(Tracer::new(sink))),
         export: telemetry.export_stats(),
         access_log: access_log.clone(),
         ..ProxyOptions::default()

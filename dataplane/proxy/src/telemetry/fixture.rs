@@ -3,8 +3,8 @@
 use super::{
     record::*,
     trace::{
-        Finished,
         context::{Parent, RequestTrace, SpanId, TraceId},
+        finished::Finished,
     },
 };
 use http::{HeaderMap, HeaderValue, Method, Version};

@@ -5,33 +5,28 @@
 //! [`WorkerTelemetry::finish`]. Metrics are always counted; everything else is one branch when it is
 //! off.
 //!
-//! Traces go out by OTLP and are configured by the standard `OTEL_*` variables; see
-//! `docs/reference/telemetry.md`.
+//! How traces go out, and the process's own log, is the same for every process: `penstock_telemetry`.
 
 mod access_log;
 #[cfg(test)]
 mod fixture;
-mod init;
 pub mod metrics;
-mod queue;
 mod record;
 mod trace;
 
 pub use access_log::{AccessLog, AccessLogFormat};
-pub use init::{Guard, InitError, LogFormat, init};
 pub use metrics::{
     BackendCells, Counter, FilterCells, FilterSource, Gauge, Histogram, ListenerCells, Metrics,
-    MetricsOptions, MetricsPage, PageFormat, Reasons, RouteCells, Series, WorkerMetrics,
-    status_class,
+    MetricsOptions, MetricsPage, Reasons, RouteCells, Series, WorkerMetrics, status_class,
 };
 pub use record::{
     ConnectionInfo, FilterRun, FilterStage, FilterVerdict, RequestDetail, RequestRecord, TlsInfo,
     UpstreamTry,
 };
 pub use trace::{
-    Finished, Tracer,
+    Tracer,
     context::{RequestTrace, SpanId, TRACEPARENT, TRACESTATE, TraceId},
-    export::{ExportError, ExportStats},
+    finished::Finished,
 };
 
 use std::{sync::Arc, time::Instant};

@@ -8,7 +8,8 @@ use crate::support::{
 };
 use penstock_config::{Filter, OnFailure, OpaqueValues, PolicyKind, ResourceKind, StepAction};
 use penstock_filter_host::digest;
-use penstock_proxy::telemetry::{LogFormat, MetricsPage, PageFormat, init};
+use penstock_proxy::telemetry::{MetricsPage, Tracer};
+use penstock_telemetry::{LogFormat, PageFormat, init};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,8 @@ fn proxy_in_a_process_of_its_own() {
     let requests: Vec<Vec<(String, String)>> = serde_json::from_str(&requests).expect("requests");
     let telemetry = init("penstock-test", LogFormat::Text).expect("telemetry");
     let echo = Echo::start("echo");
-    let mut gateway = Gateway::start_with(|options| options.tracer = telemetry.tracer(), |_| {});
+    let tracer = telemetry.spans().map(|sink| Arc::new(Tracer::new(sink)));
+    let mut gateway = Gateway::start_with(|options| options.tracer = tracer.clone(), |_| {});
     let module = capable();
     let host = gateway.proxy.host().clone();
     host.load(host.compile(&module).expect("a module"));
@@ -59,7 +61,7 @@ fn proxy_in_a_process_of_its_own() {
     let page = MetricsPage {
         metrics: gateway.proxy.metrics().clone(),
         filters: Some(Arc::new(move || host.stats())),
-        tracer: telemetry.tracer(),
+        tracer,
         export: telemetry.export_stats(),
         log: None,
     };

@@ -1,9 +1,8 @@
-//! Traces, metrics and the admin port of a whole proxy, seen from outside.
+//! Traces and metrics of a whole proxy, seen from outside.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod admin;
 mod child;
 mod receiver;
 mod traces;

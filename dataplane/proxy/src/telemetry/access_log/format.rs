@@ -5,7 +5,7 @@
 
 use crate::telemetry::{
     record::{FilterRun, RequestDetail, UpstreamTry},
-    trace::Finished,
+    trace::finished::Finished,
 };
 use serde::Serialize;
 use std::{

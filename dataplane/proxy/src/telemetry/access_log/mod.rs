@@ -4,11 +4,9 @@ mod format;
 
 pub use format::AccessLogFormat;
 
-use super::{
-    queue::{Drain, Queue, queue},
-    trace::Finished,
-};
+use crate::telemetry::trace::finished::Finished;
 use parking_lot::Mutex;
+use penstock_telemetry::queue::{Drain, Queue, queue};
 use std::{
     fmt,
     io::{self, Write},

@@ -16,7 +16,7 @@ pub use cells::{
     BOUNDS_NS, Counter, Gauge, Histogram, HistogramTotal, STATUS_CLASSES, status_class,
 };
 pub use families::UNROUTED;
-pub use page::{FilterSource, MetricsPage, PageFormat};
+pub use page::{FilterSource, MetricsPage};
 pub use series::{Bounded, OVERFLOW, Reasons, Series};
 
 use super::record::FilterVerdict;

@@ -7,8 +7,9 @@ use super::{
     sources::Sources,
     text::to_prometheus,
 };
-use crate::telemetry::{AccessLog, ExportStats, Tracer};
+use crate::telemetry::{AccessLog, Tracer};
 use penstock_filter_host::{FilterStats, UserSeries, UserValue};
+use penstock_telemetry::{PageFormat, trace::ExportStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -23,25 +24,6 @@ use std::{
 
 /// Series of filters' own on one page.
 const USER_SERIES: usize = 4096;
-
-/// How the page is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFormat {
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-    /// Prometheus text format 0.0.4.
-    Prometheus,
-}
-
-impl PageFormat {
-    /// `Content-Type` of the page.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            PageFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            PageFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-}
 
 /// Asks the filter host what its filters did.
 pub type FilterSource = Arc<dyn Fn() -> Vec<FilterStats> + Send + Sync>;

@@ -1,8 +1,9 @@
 //! What the families of the metrics page read.
 
 use super::{Metrics, process::Process};
-use crate::telemetry::{AccessLog, ExportStats, Tracer};
+use crate::telemetry::{AccessLog, Tracer};
 use penstock_filter_host::FilterStats;
+use penstock_telemetry::trace::ExportStats;
 use std::sync::Arc;
 
 /// What the families read.

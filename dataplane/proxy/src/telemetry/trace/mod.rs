@@ -1,64 +1,54 @@
-//! Traces of requests, sent by OTLP.
+//! Traces of requests.
 //!
 //! A request's spans are made from its [`RequestDetail`] when it is over, on the exporter's thread.
 //! What cannot wait is decided at its start: the trace, the id of its span and whether it is sampled,
 //! since the upstream is told.
 
 pub(super) mod context;
-pub(super) mod export;
-mod sampler;
-pub(super) mod settings;
+pub(super) mod finished;
 mod spans;
 
-use super::{
-    queue::Queue,
-    record::{RequestDetail, RequestRecord},
-};
+use super::record::RequestRecord;
 use context::{Parent, RequestTrace, SpanId};
-use export::Item;
+use finished::Finished;
 use http::HeaderMap;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
-use sampler::Sampler;
+use penstock_telemetry::trace::{Item, SpanSink};
 use std::sync::Arc;
-
-/// A request that is over, as its writers get it.
-#[derive(Debug)]
-pub struct Finished {
-    /// What is known of it.
-    pub(super) detail: Box<RequestDetail>,
-    /// Its trace, when tracing is on.
-    pub(super) trace: Option<Box<RequestTrace>>,
-}
 
 /// Starts the traces of requests and takes them when they are over. Shared by all workers.
 #[derive(Debug)]
 pub struct Tracer {
-    sampler: Sampler,
-    propagate: bool,
     ids: RandomIdGenerator,
-    queue: Queue<Item>,
+    sink: SpanSink,
 }
 
 impl Tracer {
-    pub(super) fn new(sampler: Sampler, propagate: bool, queue: Queue<Item>) -> Self {
-        Self { sampler, propagate, ids: RandomIdGenerator::default(), queue }
+    /// One whose spans go the way of the process's others.
+    pub fn new(sink: SpanSink) -> Self {
+        Self { ids: RandomIdGenerator::default(), sink }
     }
 
     /// One whose spans nobody sends.
     #[cfg(test)]
     pub(super) fn unsent() -> Self {
-        Self::new(Sampler::default(), true, super::queue::queue(8, 8).0)
+        let endpoint = |name: &str| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:4317".to_owned())
+        };
+        let settings = penstock_telemetry::trace::Settings::read(endpoint);
+        let settings = settings.expect("settings").expect("tracing is on");
+        Self::new(SpanSink::channel(&settings).0)
     }
 
     /// The trace of a request with these fields.
     pub(super) fn start(&self, headers: &HeaderMap) -> RequestTrace {
-        let parent = if self.propagate { Parent::of(headers) } else { None };
+        let parent = if self.sink.propagates() { Parent::of(headers) } else { None };
         let trace = match &parent {
             Some(parent) => parent.trace_id,
             None => self.ids.new_trace_id(),
         };
-        let sampled = self.sampler.samples(parent.as_ref().map(Parent::sampled), trace);
-        RequestTrace::new(parent, trace, self.new_span_id(), sampled, self.propagate)
+        let sampled = self.sink.samples(parent.as_ref().map(Parent::sampled), trace);
+        RequestTrace::new(parent, trace, self.new_span_id(), sampled, self.sink.propagates())
     }
 
     /// A new id, for the span of an upstream try.
@@ -68,12 +58,12 @@ impl Tracer {
 
     /// Takes a request whose trace is sampled.
     pub(super) fn finish(&self, request: Arc<Finished>) {
-        self.queue.send(Item::Request(request));
+        self.sink.send(Item::Finished(request));
     }
 
     /// How many requests and spans found no room in the queue.
     pub(super) fn dropped(&self) -> u64 {
-        self.queue.dropped()
+        self.sink.dropped()
     }
 }
 

@@ -4,9 +4,8 @@
 //! The query of a target is never put on a span: it may hold secrets.
 
 use super::{
-    Finished,
     context::{RequestTrace, SpanId},
-    settings::Limits,
+    finished::Finished,
 };
 use crate::telemetry::record::{FilterRun, RequestDetail, UpstreamTry};
 use http::Method;
@@ -16,14 +15,14 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use penstock_filter_host::{SpanNotes, SpanValue, Tier};
+use penstock_telemetry::trace::{Limits, ToSpans};
 use std::{
     borrow::Cow,
     time::{Duration, SystemTime},
 };
 
 /// Makes spans of requests.
-#[derive(Debug)]
-pub(super) struct Spans {
+struct Spans {
     scope: InstrumentationScope,
     ids: RandomIdGenerator,
     limits: Limits,
@@ -43,8 +42,14 @@ struct Draft {
     status: Status,
 }
 
+impl ToSpans for Finished {
+    fn to_spans(&self, limits: Limits, spans: &mut Vec<SpanData>) {
+        Spans::new(limits).of(self, spans);
+    }
+}
+
 impl Spans {
-    pub(super) fn new(limits: Limits) -> Self {
+    fn new(limits: Limits) -> Self {
         let scope = InstrumentationScope::builder("penstock")
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -52,7 +57,7 @@ impl Spans {
     }
 
     /// The spans of a request, its own first.
-    pub(super) fn of(&self, request: &Finished, spans: &mut Vec<SpanData>) {
+    fn of(&self, request: &Finished, spans: &mut Vec<SpanData>) {
         let Finished { detail, trace: Some(trace) } = request else { return };
         spans.push(self.finish(trace, server(detail, trace)));
         // Where the host saw without a call that the policy has nothing to say, it did not run.
@@ -316,7 +321,7 @@ mod tests {
 
     fn spans_of(request: &Finished, limits: Limits) -> Vec<SpanData> {
         let mut spans = Vec::new();
-        Spans::new(limits).of(request, &mut spans);
+        request.to_spans(limits, &mut spans);
         spans
     }
 

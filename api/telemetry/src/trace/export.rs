@@ -4,11 +4,10 @@
 //! alive between batches. Nothing that goes wrong here reaches a request.
 
 use super::{
-    Finished, Tracer,
-    settings::{Batch, Settings},
-    spans::Spans,
+    settings::{Batch, Limits, Settings},
+    sink::{Item, SpanSink},
 };
-use crate::telemetry::queue::{Drain, Queue, queue};
+use crate::queue::Drain;
 use opentelemetry::Context;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
@@ -27,15 +26,6 @@ use std::{
     thread,
     time::Duration,
 };
-
-/// What can be sent.
-#[derive(Debug)]
-pub(in super::super) enum Item {
-    /// A request whose spans are still to be made.
-    Request(Arc<Finished>),
-    /// A span of the control path.
-    Span(Box<SpanData>),
-}
 
 /// What became of spans.
 #[derive(Debug, Default)]
@@ -69,8 +59,8 @@ pub enum ExportError {
 
 /// The running exporter.
 #[derive(Debug)]
-pub(in super::super) struct Exporter {
-    queue: Queue<Item>,
+pub(crate) struct Exporter {
+    sink: SpanSink,
     flushes: Arc<Mutex<Vec<mpsc::Sender<()>>>>,
     done: Mutex<mpsc::Receiver<()>>,
     stats: Arc<ExportStats>,
@@ -81,10 +71,7 @@ impl Exporter {
     ///
     /// # Errors
     /// [`ExportError`].
-    pub(in super::super) fn start(
-        settings: &Settings,
-        resource: &Resource,
-    ) -> Result<Self, ExportError> {
+    pub(crate) fn start(settings: &Settings, resource: &Resource) -> Result<Self, ExportError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let exporter = {
             // Both clients ask for the current runtime when they are made.
@@ -93,14 +80,13 @@ impl Exporter {
             exporter.set_resource(resource);
             exporter
         };
-        let (queue, drain) =
-            queue(settings.batch.queue, settings.batch.size.min(settings.batch.queue));
+        let (sink, drain) = SpanSink::channel(settings);
         let (done_sender, done) = mpsc::channel();
         let stats = Arc::new(ExportStats::default());
         let flushes = Arc::new(Mutex::new(Vec::new()));
         let sender = Sender {
             exporter,
-            spans: Spans::new(settings.limits),
+            limits: settings.limits,
             batch: settings.batch,
             stats: stats.clone(),
             flushes: flushes.clone(),
@@ -112,35 +98,35 @@ impl Exporter {
             // Nobody waits any more where this fails.
             let _ = done_sender.send(());
         })?;
-        Ok(Self { queue, flushes, done: Mutex::new(done), stats })
+        Ok(Self { sink, flushes, done: Mutex::new(done), stats })
     }
 
-    /// What requests are traced with.
-    pub(in super::super) fn tracer(&self, settings: &Settings) -> Tracer {
-        Tracer::new(settings.sampler, settings.propagate, self.queue.clone())
+    /// What decides about traces and takes what is over.
+    pub(crate) fn sink(&self) -> &SpanSink {
+        &self.sink
     }
 
     /// Takes spans of the control path.
-    pub(in super::super) fn processor(&self) -> Processor {
-        Processor { queue: self.queue.clone() }
+    pub(crate) fn processor(&self) -> Processor {
+        Processor { sink: self.sink.clone() }
     }
 
     /// What became of spans.
-    pub(in super::super) fn stats(&self) -> Arc<ExportStats> {
+    pub(crate) fn stats(&self) -> Arc<ExportStats> {
         self.stats.clone()
     }
 
     /// Sends what is waiting; whether that was done in time.
-    pub(in super::super) fn flush(&self, at_most: Duration) -> bool {
+    pub(crate) fn flush(&self, at_most: Duration) -> bool {
         let (sender, receiver) = mpsc::channel();
         self.flushes.lock().push(sender);
-        self.queue.wake();
+        self.sink.wake();
         receiver.recv_timeout(at_most).is_ok()
     }
 
     /// Sends what is waiting and ends; whether that was done in time.
-    pub(in super::super) fn shutdown(&self, at_most: Duration) -> bool {
-        self.queue.close();
+    pub(crate) fn shutdown(&self, at_most: Duration) -> bool {
+        self.sink.close();
         self.done.lock().recv_timeout(at_most).is_ok()
     }
 }
@@ -148,7 +134,7 @@ impl Exporter {
 /// The thread's state.
 struct Sender {
     exporter: SpanExporter,
-    spans: Spans,
+    limits: Limits,
     batch: Batch,
     stats: Arc<ExportStats>,
     flushes: Arc<Mutex<Vec<mpsc::Sender<()>>>>,
@@ -181,7 +167,7 @@ impl Sender {
         let mut spans = Vec::with_capacity(items.len());
         for item in items {
             match item {
-                Item::Request(request) => self.spans.of(&request, &mut spans),
+                Item::Finished(finished) => finished.to_spans(self.limits, &mut spans),
                 Item::Span(span) => spans.push(*span),
             }
         }
@@ -222,8 +208,8 @@ impl Sender {
 
 /// Takes spans of the control path from the OpenTelemetry SDK.
 #[derive(Debug)]
-pub(in super::super) struct Processor {
-    queue: Queue<Item>,
+pub(crate) struct Processor {
+    sink: SpanSink,
 }
 
 impl SpanProcessor for Processor {
@@ -231,17 +217,17 @@ impl SpanProcessor for Processor {
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() {
-            self.queue.send(Item::Span(Box::new(span)));
+            self.sink.send(Item::Span(Box::new(span)));
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.queue.wake();
+        self.sink.wake();
         Ok(())
     }
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        self.queue.wake();
+        self.sink.wake();
         Ok(())
     }
 }

@@ -1,9 +1,8 @@
 //! Starts tracing and the process's own log.
 
-use super::trace::{
-    Tracer,
+use crate::trace::{
+    Settings, SpanSink,
     export::{ExportError, ExportStats, Exporter},
-    settings::Settings,
 };
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -60,14 +59,14 @@ pub struct Guard {
 #[derive(Debug)]
 struct Tracing {
     exporter: Exporter,
-    tracer: Arc<Tracer>,
     provider: SdkTracerProvider,
 }
 
 impl Guard {
-    /// What requests are traced with; `None` when tracing is off.
-    pub fn tracer(&self) -> Option<Arc<Tracer>> {
-        self.tracing.as_ref().map(|tracing| tracing.tracer.clone())
+    /// What takes the traces of what has no spans of the `tracing` crate; `None` when tracing is
+    /// off.
+    pub fn spans(&self) -> Option<SpanSink> {
+        self.tracing.as_ref().map(|tracing| tracing.exporter.sink().clone())
     }
 
     /// What became of spans; `None` when tracing is off.
@@ -133,8 +132,7 @@ fn start_tracing(service: &'static str) -> Result<Option<Tracing>, InitError> {
         .with_resource(resource)
         .with_span_processor(exporter.processor())
         .build();
-    let tracer = Arc::new(exporter.tracer(&settings));
-    Ok(Some(Tracing { exporter, tracer, provider }))
+    Ok(Some(Tracing { exporter, provider }))
 }
 
 /// What the spans' source calls itself: from the environment where it says so.

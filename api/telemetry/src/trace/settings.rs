@@ -9,35 +9,37 @@ use std::time::Duration;
 
 /// Tracing as the environment asks for it.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Settings {
+pub struct Settings {
     /// `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`.
-    pub(in super::super) sampler: Sampler,
+    pub sampler: Sampler,
     /// `OTEL_PROPAGATORS` has `tracecontext`.
-    pub(in super::super) propagate: bool,
+    pub propagate: bool,
     /// `OTEL_BSP_*`.
-    pub(in super::super) batch: Batch,
+    pub batch: Batch,
     /// `OTEL_SPAN_*_COUNT_LIMIT`.
-    pub(in super::super) limits: Limits,
+    pub limits: Limits,
 }
 
 /// How spans are gathered before they are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Batch {
-    /// Requests and spans that may wait.
-    pub(in super::super) queue: usize,
+pub struct Batch {
+    /// Items that may wait.
+    pub queue: usize,
     /// Spans in one message.
-    pub(in super::super) size: usize,
+    pub size: usize,
     /// Longest wait for a batch to fill.
-    pub(in super::super) delay: Duration,
+    pub delay: Duration,
     /// Longest time for one message, retries included.
-    pub(in super::super) timeout: Duration,
+    pub timeout: Duration,
 }
 
 /// What one span may hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Limits {
-    pub(in super::super) attributes: usize,
-    pub(in super::super) events: usize,
+pub struct Limits {
+    /// `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`.
+    pub attributes: usize,
+    /// `OTEL_SPAN_EVENT_COUNT_LIMIT`.
+    pub events: usize,
 }
 
 impl Settings {
@@ -46,9 +48,7 @@ impl Settings {
     ///
     /// # Errors
     /// A variable whose value is not known. Names variable and remedy.
-    pub(in super::super) fn read(
-        get: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, String> {
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
         // An empty value counts as unset (OpenTelemetry, environment variables, "Empty value").
         let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
         let endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

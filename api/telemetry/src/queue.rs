@@ -1,4 +1,4 @@
-//! The way from workers to a thread that writes: bounded, never waited for.
+//! The way to a thread that writes: bounded, never waited for.
 //!
 //! Sending wakes nobody. The writer looks at its queue from time to time, and is woken only when the
 //! queue fills: a worker pays a few atomic instructions, not a system call. What finds no room is
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 
 /// The sending end. Clone it for each sender.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub struct Queue<T> {
     sender: mpsc::Sender<T>,
     shared: Arc<Shared>,
     wake_at: usize,
@@ -29,7 +29,7 @@ impl<T> Clone for Queue<T> {
 
 /// The receiving end.
 #[derive(Debug)]
-pub(super) struct Drain<T> {
+pub struct Drain<T> {
     receiver: mpsc::Receiver<T>,
     shared: Arc<Shared>,
 }
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 /// A queue with room for `bound` items that wakes its reader when `wake_at` are waiting.
-pub(super) fn queue<T>(bound: usize, wake_at: usize) -> (Queue<T>, Drain<T>) {
+pub fn queue<T>(bound: usize, wake_at: usize) -> (Queue<T>, Drain<T>) {
     let (sender, receiver) = mpsc::channel(bound.max(1));
     let shared = Arc::new(Shared::default());
     (Queue { sender, shared: shared.clone(), wake_at }, Drain { receiver, shared })
@@ -50,7 +50,7 @@ pub(super) fn queue<T>(bound: usize, wake_at: usize) -> (Queue<T>, Drain<T>) {
 
 impl<T> Queue<T> {
     /// Sends, or drops and counts. Never waits.
-    pub(super) fn send(&self, item: T) {
+    pub fn send(&self, item: T) {
         if self.shared.closed.load(Ordering::Relaxed) || self.sender.try_send(item).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         } else if self.sender.max_capacity() - self.sender.capacity() >= self.wake_at {
@@ -59,17 +59,17 @@ impl<T> Queue<T> {
     }
 
     /// How many items found no room.
-    pub(super) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Makes the reader look now.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         self.shared.wake.notify_one();
     }
 
     /// Takes nothing more; the reader drains what there is and ends.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.wake.notify_one();
     }
@@ -77,7 +77,7 @@ impl<T> Queue<T> {
 
 impl<T> Drain<T> {
     /// Waits until a reader should look. `false` says that nothing comes after what is there now.
-    pub(super) async fn wait(&mut self, at_most: Duration) -> bool {
+    pub async fn wait(&mut self, at_most: Duration) -> bool {
         if !self.shared.closed.load(Ordering::Acquire) {
             // Either outcome means the same: look.
             let _ = tokio::time::timeout(at_most, self.shared.wake.notified()).await;
@@ -86,7 +86,7 @@ impl<T> Drain<T> {
     }
 
     /// Takes what is there, at most `bound` items.
-    pub(super) fn take(&mut self, bound: usize, items: &mut Vec<T>) {
+    pub fn take(&mut self, bound: usize, items: &mut Vec<T>) {
         while items.len() < bound {
             match self.receiver.try_recv() {
                 Ok(item) => items.push(item),

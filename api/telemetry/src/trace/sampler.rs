@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 /// Decides whether a trace is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Sampler {
+pub struct Sampler {
     /// Whether a caller's decision stands.
     parent_based: bool,
     /// A trace is sampled if the low 63 bits of its id, read as a number, are below this.

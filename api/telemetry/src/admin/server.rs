@@ -1,7 +1,7 @@
 //! The HTTP server of the port.
 
-use super::AdminSource;
-use crate::telemetry::PageFormat;
+use super::source::AdminSource;
+use crate::page::PageFormat;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;

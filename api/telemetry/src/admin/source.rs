@@ -1,16 +1,6 @@
-//! The port for operators and their tools: health, metrics and the configuration in effect.
-//!
-//! It runs on a thread of its own, so that it answers while workers are busy, and knows the proxy
-//! only as an [`AdminSource`]. It has no authentication: bind it to an address that only operators
-//! reach. What it shows holds no secret.
+//! What a process has to say of itself.
 
-mod dump;
-mod server;
-
-pub use dump::dump;
-pub use server::AdminServer;
-
-use crate::telemetry::PageFormat;
+use crate::page::PageFormat;
 
 /// What the port shows.
 pub trait AdminSource: Send + Sync + 'static {
@@ -31,6 +21,6 @@ pub trait AdminSource: Send + Sync + 'static {
     /// The metrics page as of now.
     fn metrics(&self, format: PageFormat) -> String;
 
-    /// The configuration in effect, without secrets: see [`dump()`].
+    /// The configuration in effect, without secrets: see [`dump()`](super::dump()).
     fn config(&self) -> serde_json::Value;
 }
