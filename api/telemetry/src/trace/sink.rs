@@ -72,3 +72,45 @@ impl SpanSink {
         self.queue.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl ToSpans for Nothing {
+        fn to_spans(&self, _: Limits, _: &mut Vec<SpanData>) {}
+    }
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")], variables].concat();
+        let get = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+        };
+        Settings::read(get).unwrap().unwrap()
+    }
+
+    #[test]
+    fn all_clones_fill_one_queue_of_the_bound_that_the_environment_sets() {
+        let (sink, mut drain) = SpanSink::channel(&settings(&[("OTEL_BSP_MAX_QUEUE_SIZE", "2")]));
+        let other = sink.clone();
+        for sink in [&sink, &other, &sink] {
+            sink.send(Item::Finished(Arc::new(Nothing)));
+        }
+        assert_eq!((sink.dropped(), other.dropped()), (1, 1));
+        let mut items = Vec::new();
+        drain.take(10, &mut items);
+        assert_eq!(items.len(), 2);
+    }
+
+    #[test]
+    fn sampling_and_propagation_are_as_the_environment_says() {
+        let off = [("OTEL_PROPAGATORS", "none"), ("OTEL_TRACES_SAMPLER", "always_off")];
+        let (sink, _drain) = SpanSink::channel(&settings(&off));
+        assert!(!sink.propagates() && !sink.samples(Some(true), TraceId::INVALID));
+        let (sink, _drain) = SpanSink::channel(&settings(&[]));
+        assert!(sink.propagates() && sink.samples(None, TraceId::INVALID));
+    }
+}
