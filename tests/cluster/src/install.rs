@@ -9,6 +9,10 @@ use crate::cluster::{Cluster, output};
 /// Where tests install the chart, and what they call the release.
 pub const NAMESPACE: &str = "penstock-system";
 const RELEASE: &str = "penstock";
+/// An address of the pool that is high in its range: free, unless a Gateway asks for it.
+pub const FREE_ADDRESS: &str = "10.88.0.190";
+/// An address of the same network that no pool has.
+pub const UNKNOWN_ADDRESS: &str = "10.88.0.250";
 /// Addresses for Gateways, of the network where the client and the uplinks are.
 const POOL: &str = "
 apiVersion: penstock.dev/v1alpha1

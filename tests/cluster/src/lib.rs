@@ -7,6 +7,7 @@
 //! machine that runs it gets no address, no route, no interface and no changed kernel setting.
 
 mod cluster;
+pub mod conformance;
 mod control;
 pub mod crds;
 pub mod install;
@@ -18,9 +19,10 @@ mod pki;
 mod process;
 mod programs;
 mod teardown;
-mod wait;
+pub mod wait;
 
 pub use cluster::{Cluster, Node, Options, default_dir};
+pub use conformance::Suite;
 pub use machine::Machine;
 pub use rustix::process::Signal;
 pub use teardown::Remains;

@@ -8,11 +8,7 @@ use anyhow::{Result, bail};
 ///
 /// # Errors
 /// The answer is an error, or still no when the time is over.
-pub(crate) fn until(
-    what: &str,
-    patience: Duration,
-    mut ask: impl FnMut() -> Result<bool>,
-) -> Result<()> {
+pub fn until(what: &str, patience: Duration, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + patience;
     while !ask()? {
         if Instant::now() > end {
