@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use penstock_test_cluster::{Cluster, Options, crds, default_dir};
+use penstock_test_cluster::{Cluster, Options, conformance, crds, default_dir, install};
 
 /// Make, use and take away a Kubernetes cluster for tests (needs root)
 #[derive(Debug, Args)]
@@ -20,11 +20,14 @@ pub(crate) struct ClusterArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a cluster with the Gateway API's definitions and ours
+    /// Make a cluster with Penstock in it, installed from its chart
     Up {
         /// How many nodes
         #[arg(long, default_value_t = 2)]
         nodes: u8,
+        /// With the Gateway API's definitions alone
+        #[arg(long)]
+        bare: bool,
     },
     /// Show what there is of it
     Status,
@@ -54,7 +57,7 @@ enum Action {
 pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
     let dir = args.dir.clone().unwrap_or_else(default_dir);
     match &args.action {
-        Action::Up { nodes } => up(&Options { nodes: *nodes, dir })?,
+        Action::Up { nodes, bare } => up(&Options { nodes: *nodes, dir }, *bare)?,
         Action::Status => return status(&dir),
         Action::Down => Cluster::down(&dir)?,
         Action::Import { archive } => Cluster::open(&dir)?.import_images(archive)?,
@@ -75,11 +78,18 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(options: &Options) -> Result<()> {
+fn up(options: &Options, bare: bool) -> Result<()> {
     let start = Instant::now();
     let cluster = Cluster::up(options)?;
     crds::apply(&cluster)?;
-    println!("up in {:.1} s (the first time builds Kubernetes)\n", start.elapsed().as_secs_f32());
+    println!("up in {:.1} s (the first time builds Kubernetes)", start.elapsed().as_secs_f32());
+    if !bare {
+        let start = Instant::now();
+        cluster.install(&install::images(), &[])?;
+        conformance::import_echo(&cluster)?;
+        println!("Penstock installed in {:.1} s", start.elapsed().as_secs_f32());
+    }
+    println!();
     let dir = std::path::absolute(&options.dir)?;
     let more =
         if dir == default_dir() { String::new() } else { format!(" --dir {}", dir.display()) };
@@ -88,6 +98,13 @@ fn up(options: &Options) -> Result<()> {
     for node in cluster.nodes() {
         let name = node.name();
         println!("{name}: {} in the cluster, {} on its uplink", node.address.0, node.uplink.0);
+    }
+    if !bare {
+        let example = xtask_images::root().join("examples/cluster");
+        println!("\nA Gateway to send requests to, from where clients are:");
+        println!("  cargo xtask cluster client{more} kubectl apply -f {}", example.display());
+        println!("  cargo xtask cluster client{more} kubectl get gateways");
+        println!("  cargo xtask cluster client{more} curl http://ADDRESS/");
     }
     println!(
         "\nA shell where clients are, with kubectl and helm: cargo xtask cluster client{more}"

@@ -6,7 +6,12 @@ use crate::trace::{
 };
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use std::{io, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -105,7 +110,9 @@ pub fn init(service: &'static str, format: LogFormat) -> Result<Guard, InitError
     };
     let tracing = start_tracing(service)?;
     let log = match format {
-        LogFormat::Text => fmt::layer().with_writer(io::stderr).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
+        }
         LogFormat::Json => fmt::layer().json().with_writer(io::stderr).boxed(),
     };
     // Spans of libraries, among them the exporter's own, would trace the tracing.

@@ -9,6 +9,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use parking_lot::Mutex;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     backtrace::Backtrace,
@@ -16,10 +17,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     time::Duration,
 };
 use support::{Gateway, LOCAL};
@@ -74,10 +72,8 @@ fn note(change: impl FnOnce(&mut HashMap<usize, (usize, Backtrace)>)) {
     if !seeing {
         return;
     }
-    if ON.load(SeqCst)
-        && let Ok(mut live) = LIVE.lock()
-    {
-        change(live.get_or_insert_default());
+    if ON.load(SeqCst) {
+        change(LIVE.lock().get_or_insert_default());
     }
     let _ = BLIND.try_with(|blind| blind.set(false));
 }
@@ -148,7 +144,7 @@ fn clients(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 }
 
 fn report() {
-    let live = LIVE.lock().expect("a list").take().unwrap_or_default();
+    let live = LIVE.lock().take().unwrap_or_default();
     let mut places: BTreeMap<(usize, String), usize> = BTreeMap::new();
     for (size, backtrace) in live.into_values() {
         *places.entry((size, place(&backtrace.to_string()))).or_default() += 1;

@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch the API server, tell the nodes, write statuses, until SIGTERM.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Compile a module from standard input to standard output: how the operator calls itself.
     #[command(hide = true)]
     Compile(CompileArgs),

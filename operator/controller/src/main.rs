@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Command::Run(args) => args,
         Command::Compile(args) => return penstock_modules::compile_and_exit(args.limits()),
     };
-    match run(args) {
+    match run(*args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -5,10 +5,12 @@ mod backend;
 mod gateway;
 mod load;
 mod request;
+mod site;
 mod tls;
 
 pub use backend::Backend;
 pub use gateway::{Gateway, filters_folder, free_address, guest, penstock, repository};
 pub use load::{Load, Shape, Tally};
 pub use request::{Answer, get, get_at, parse};
+pub use site::{Site, eventually};
 pub use tls::{Authority, Client, Identity, Requests};

@@ -140,7 +140,7 @@ impl Drop for RegistryServer {
 }
 
 fn run(config: &Path, port: u16) -> Child {
-    let process = Command::new("docker-registry")
+    let mut process = Command::new("docker-registry")
         .arg("serve")
         .arg(config)
         .stdout(Stdio::null())
@@ -153,5 +153,6 @@ fn run(config: &Path, port: u16) -> Child {
         }
         thread::sleep(Duration::from_millis(20));
     }
+    let _ = process.kill().and_then(|()| process.wait());
     panic!("docker-registry does not listen with {}", config.display());
 }

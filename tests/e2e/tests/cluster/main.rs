@@ -1,0 +1,63 @@
+//! Penstock in a real cluster, installed from its chart, seen from where its clients are. All scenarios
+//! share one cluster and run one after the other: arguments name those to run.
+//!
+//! `PENSTOCK_E2E_CLUSTER=FOLDER` uses a cluster that is up already (`cargo xtask cluster up`).
+
+mod conformance;
+mod policies;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use penstock_e2e::Site;
+
+/// A scenario.
+type Scenario = (&'static str, fn(&Site) -> Result<()>);
+
+fn scenarios() -> Vec<Scenario> {
+    [policies::ALL, conformance::ALL].concat()
+}
+
+fn main() -> ExitCode {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted =
+        |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part.as_str()));
+    let scenarios: Vec<_> = scenarios().into_iter().filter(|(name, _)| wanted(name)).collect();
+    if scenarios.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    match run(&scenarios) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{failed} of {} scenarios failed", scenarios.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("no cluster with Penstock in it: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenarios and says how many failed.
+fn run(scenarios: &[Scenario]) -> Result<usize> {
+    let start = Instant::now();
+    let site = Site::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e"))?;
+    println!("the cluster is up, Penstock installed: {:.1} s", start.elapsed().as_secs_f32());
+    let mut failed = 0;
+    for (name, scenario) in scenarios {
+        let start = Instant::now();
+        let result = scenario(&site);
+        let took = start.elapsed().as_secs_f32();
+        match result {
+            Ok(()) => println!("scenario {name} ... ok ({took:.1} s)"),
+            Err(error) => {
+                failed += 1;
+                println!("scenario {name} ... FAILED ({took:.1} s)\n{error:?}\n{}", site.report());
+            }
+        }
+    }
+    Ok(failed)
+}
