@@ -32,24 +32,26 @@ checkout:
 	@xtask/setup/checkout.sh
 
 test: checkout ## Install what the tests need and run all of them
-	$(say) '1/7 what the tests need'
+	$(say) '1/8 what the tests need'
 	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables docker-registry:docker-registry
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
 	@xtask/setup/cluster.sh
-	$(say) '2/7 filters and the programs for the kernel, from source'
+	$(say) '2/8 filters and the programs for the kernel, from source'
 	@cargo xtask filters
 	@cargo xtask ebpf
-	$(say) '3/7 form: rustfmt, clippy'
+	$(say) '3/8 form: rustfmt, clippy'
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
-	$(say) '4/7 tests: build'
+	$(say) '4/8 images: a static binary for each process, which a cluster is installed from'
+	@cargo xtask images
+	$(say) '5/8 tests: build'
 	@cargo test --workspace --no-run
-	$(say) '5/7 tests: run'
+	$(say) '6/8 tests: run'
 	@PENSTOCK_BIN=$(penstock) cargo test --workspace
-	$(say) '6/7 the filters: their own tests, on this machine instead of in the gateway'
+	$(say) '7/8 the filters: their own tests, on this machine instead of in the gateway'
 	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/filters-native cargo test --quiet --manifest-path filters/Cargo.toml
-	$(say) '7/7 generated files are fresh; the quickstart answers as it says'
+	$(say) '8/8 generated files are fresh; the quickstart answers as it says'
 	@$(CARGO_TARGET_DIR)/debug/xtask generate --check
 	@$(penstock) demo examples/quickstart --once
 
@@ -68,7 +70,11 @@ mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway o
 	$(say) 'mutants: the tests must notice each; those that they do not are named at the end'
 	@tests/faults/mutants.py $(MUTANTS)
 
-cluster: checkout ## A Kubernetes cluster in network namespaces (NODES=2); as root
+cluster: checkout ## A Kubernetes cluster in network namespaces with Penstock in it (NODES=2); as root
+	@cargo xtask filters
+	@cargo xtask ebpf
+	$(say) 'images: a static binary for each process'
+	@cargo xtask images
 	$(say) 'a cluster: etcd, Kubernetes and containerd, each node a network namespace of its own'
 	@cargo xtask cluster up --nodes $(or $(NODES),2)
 

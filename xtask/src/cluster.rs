@@ -100,11 +100,7 @@ fn up(options: &Options, bare: bool) -> Result<()> {
         println!("{name}: {} in the cluster, {} on its uplink", node.address.0, node.uplink.0);
     }
     if !bare {
-        let example = xtask_images::root().join("examples/cluster");
-        println!("\nA Gateway to send requests to, from where clients are:");
-        println!("  cargo xtask cluster client{more} kubectl apply -f {}", example.display());
-        println!("  cargo xtask cluster client{more} kubectl get gateways");
-        println!("  cargo xtask cluster client{more} curl http://ADDRESS/");
+        println!("\nA Gateway to send requests to: examples/cluster/README.md");
     }
     println!(
         "\nA shell where clients are, with kubectl and helm: cargo xtask cluster client{more}"

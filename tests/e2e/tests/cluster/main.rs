@@ -4,6 +4,7 @@
 //! `PENSTOCK_E2E_CLUSTER=FOLDER` uses a cluster that is up already (`cargo xtask cluster up`).
 
 mod conformance;
+mod example;
 mod policies;
 
 use std::path::Path;
@@ -17,7 +18,7 @@ use penstock_e2e::Site;
 type Scenario = (&'static str, fn(&Site) -> Result<()>);
 
 fn scenarios() -> Vec<Scenario> {
-    [policies::ALL, conformance::ALL].concat()
+    [policies::ALL, example::ALL, conformance::ALL].concat()
 }
 
 fn main() -> ExitCode {
