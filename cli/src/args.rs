@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-/// Gateway API on one machine: routes and WASM policies from files.
+/// Gateway API with WASM policies: on one machine from files, and what a cluster makes of it.
 #[derive(Debug, Parser)]
 #[command(
     name = "penstock",
     version,
-    about = "Gateway API on one machine: routes and WASM policies from files",
+    about = "Gateway API with WASM policies: on one machine from files, and what a cluster makes of it",
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Examples:\n  penstock run -f examples/quickstart\n  penstock check -f examples/quickstart\n\n`penstock help COMMAND` says more."
+    after_help = "Examples:\n  penstock run -f examples/quickstart\n  penstock check -f examples/quickstart\n  penstock status --wait\n\n`penstock help COMMAND` says more."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -36,6 +36,15 @@ pub(crate) enum Command {
         after_help = "Examples:\n  penstock run -f examples/quickstart\n  penstock run -f gateway.yaml -f routes/ --admin 127.0.0.1:9901 --access-log text\n\n  A listener on port 80 without root, dialled at port 8080:\n  penstock run -f site/ --port-offset 8000"
     )]
     Run(RunArgs),
+    /// Say how Penstock is in a cluster, what is wrong and what to do about it
+    ///
+    /// Shows components, nodes, GatewayClasses, Gateways and pools, and a sentence with cause and
+    /// remedy for each problem. It only reads. The exit code is 0 when everything is well, 1 when
+    /// something is not, 2 when the cluster cannot be read.
+    #[command(
+        after_help = "Examples:\n  penstock status\n  penstock status --wait --timeout 10m\n  penstock status --context staging -o json | jq '.problems'"
+    )]
+    Status(StatusArgs),
     /// Say what a cluster would say of the objects in files
     ///
     /// Prints the status that each object would have in a cluster. The exit code is 0 when
@@ -116,6 +125,30 @@ pub(crate) struct CheckArgs {
     /// Judge as a cluster would: no module files, no Services of type ExternalName
     #[arg(long)]
     pub(crate) cluster: bool,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
+}
+
+/// `penstock status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Repeat until everything is well; changes are told on standard error
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most, for example 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration, requires = "wait")]
+    pub(crate) timeout: Duration,
+    /// Namespace that the chart is installed in; default: where it is found
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Context of the kubeconfig; default: its current one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// kubeconfig; default: those of the environment variable KUBECONFIG, ~/.kube/config, or the
+    /// service account of the pod that this runs in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: ReportFormat,

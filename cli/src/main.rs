@@ -1,4 +1,4 @@
-//! The penstock command: Gateway API on one machine.
+//! The penstock command: Gateway API on one machine, and what a cluster makes of it.
 
 mod args;
 mod check;
@@ -8,6 +8,7 @@ mod echo;
 mod loader;
 mod run;
 mod sources;
+mod status;
 
 use args::{Cli, Command};
 use clap::Parser as _;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Echo(args) => echo::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => status::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

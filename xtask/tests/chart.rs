@@ -89,6 +89,37 @@ fn what_is_not_there_yet_is_said_after_the_installation() {
     assert!(!notes(&[]).contains("NOT IN THIS VERSION"));
 }
 
+/// `penstock status` reads these; a value with a trailing space or another form would be shown.
+#[test]
+fn what_is_not_there_yet_stands_on_the_operator_for_penstock_status() {
+    let annotations = |values: &[&str]| {
+        object(&objects(values), "Deployment", "penstock-operator")["metadata"]["annotations"]
+            .clone()
+    };
+    let guide = json!({
+        "penstock.dev/gateway-class": "penstock",
+        "penstock.dev/not-in-this-version":
+            "eni.enabled,eni.awsEnablePrefixDelegation,ipam.mode=eni,hubble.enabled,\
+             hubble.relay.enabled,hubble.ui.enabled",
+    });
+    assert_eq!(annotations(&GUIDE), guide);
+    let none = json!({"penstock.dev/not-in-this-version": ""});
+    assert_eq!(annotations(&["gatewayAPI.enabled=false"]), none);
+}
+
+#[test]
+fn the_last_words_of_a_process_stand_in_the_status_of_its_pod() {
+    let all = objects(&[]);
+    for (kind, name) in [
+        ("Deployment", "penstock-operator"),
+        ("DaemonSet", "penstock-agent"),
+        ("DaemonSet", "penstock-proxy"),
+    ] {
+        let container = &pod(&all, kind, name)["containers"][0];
+        assert_eq!(container["terminationMessagePolicy"], "FallbackToLogsOnError", "{name}");
+    }
+}
+
 #[test]
 fn a_misspelt_key_is_refused_at_every_depth() {
     for value in ["enii.enabled=true", "operator.replica=2", "hubble.relay.enable=true"] {

@@ -66,3 +66,15 @@ priorityClassName: penstock
 - { name: token, mountPath: /var/run/secrets/penstock, readOnly: true }
 - { name: trust, mountPath: /etc/penstock/trust, readOnly: true }
 {{- end }}
+
+{{/* Values that ask for what this version does not do. */}}
+{{- define "penstock.notInThisVersion" -}}
+{{- $values := list }}
+{{- if .Values.eni.enabled }}{{ $values = append $values "eni.enabled" }}{{ end }}
+{{- if .Values.eni.awsEnablePrefixDelegation }}{{ $values = append $values "eni.awsEnablePrefixDelegation" }}{{ end }}
+{{- if eq .Values.ipam.mode "eni" }}{{ $values = append $values "ipam.mode=eni" }}{{ end }}
+{{- if .Values.hubble.enabled }}{{ $values = append $values "hubble.enabled" }}{{ end }}
+{{- if .Values.hubble.relay.enabled }}{{ $values = append $values "hubble.relay.enabled" }}{{ end }}
+{{- if .Values.hubble.ui.enabled }}{{ $values = append $values "hubble.ui.enabled" }}{{ end }}
+{{- join "," $values }}
+{{- end }}

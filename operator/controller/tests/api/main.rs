@@ -2,11 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "here operators and nodes run on any thread")]
 
-mod objects;
 mod rig;
-mod server;
 
 use objects::{condition, route, wait};
+use penstock_test_api_server::{objects, server};
 use rig::Rig;
 use serde_json::{Value, json};
 use std::{future::Future, time::Duration};

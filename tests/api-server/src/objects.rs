@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long something may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who writes in tests.
 const MANAGER: &str = "test";
 
 /// Applies an object of any kind.
-pub(crate) async fn apply(client: &Client, value: Value) -> DynamicObject {
+pub async fn apply(client: &Client, value: Value) -> DynamicObject {
     let api = api_of(client, &value);
     let name = value["metadata"]["name"].as_str().expect("a name").to_owned();
     let parameters = PatchParams::apply(MANAGER).force();
@@ -26,15 +26,24 @@ pub(crate) async fn apply(client: &Client, value: Value) -> DynamicObject {
         .unwrap_or_else(|error| panic!("{error}: {value}"))
 }
 
+/// Writes the status of an object of any kind that is there, as its controller would.
+pub async fn apply_status(client: &Client, value: Value) {
+    let api = api_of(client, &value);
+    let name = value["metadata"]["name"].as_str().expect("a name").to_owned();
+    let parameters = PatchParams::apply(MANAGER).force();
+    let written = api.patch_status(&name, &parameters, &Patch::Apply(&value)).await;
+    written.unwrap_or_else(|error| panic!("{error}: {value}"));
+}
+
 /// Reads an object of any kind; `null` where it is not there.
-pub(crate) async fn get(client: &Client, value: &Value) -> Value {
+pub async fn get(client: &Client, value: &Value) -> Value {
     let name = value["metadata"]["name"].as_str().expect("a name");
     let object = api_of(client, value).get_opt(name).await.expect("an answer");
     object.map_or(Value::Null, |object| serde_json::to_value(object).expect("JSON"))
 }
 
 /// Deletes an object of any kind, if it is there.
-pub(crate) async fn delete(client: &Client, value: &Value) {
+pub async fn delete(client: &Client, value: &Value) {
     let name = value["metadata"]["name"].as_str().expect("a name");
     let deleted = api_of(client, value).delete(name, &DeleteParams::default()).await;
     match deleted {
@@ -45,7 +54,7 @@ pub(crate) async fn delete(client: &Client, value: &Value) {
 }
 
 /// Waits until an object is as wanted.
-pub(crate) async fn wait(
+pub async fn wait(
     client: &Client,
     value: &Value,
     what: &str,
@@ -63,7 +72,7 @@ pub(crate) async fn wait(
 }
 
 /// `status reason observedGeneration` of a condition in a list.
-pub(crate) fn condition(conditions: &Value, type_: &str) -> String {
+pub fn condition(conditions: &Value, type_: &str) -> String {
     let found = conditions.as_array().into_iter().flatten().find(|c| c["type"] == type_);
     found.map_or("none".into(), |c| {
         let text = |field: &str| c[field].as_str().unwrap_or_default().to_owned();
@@ -83,7 +92,7 @@ fn api_of(client: &Client, value: &Value) -> Api<DynamicObject> {
 }
 
 /// Installs definitions and waits until the API server serves them.
-pub(crate) async fn install(client: &Client, definitions: Vec<CustomResourceDefinition>) {
+pub async fn install(client: &Client, definitions: Vec<CustomResourceDefinition>) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let parameters = PatchParams::apply(MANAGER).force();
     for definition in definitions {
@@ -106,7 +115,7 @@ pub(crate) async fn install(client: &Client, definitions: Vec<CustomResourceDefi
 }
 
 /// The Gateway API's definitions, and Penstock's own.
-pub(crate) fn definitions() -> Vec<CustomResourceDefinition> {
+pub fn definitions() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
         definition::<GatewayClass>("GatewayClass"),
         definition::<Gateway>("Gateway"),
@@ -134,12 +143,12 @@ fn definition<K: CustomResourceExt + Resource>(kind: &str) -> CustomResourceDefi
 }
 
 /// A namespace.
-pub(crate) fn namespace(name: &str) -> Value {
+pub fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// The GatewayClass.
-pub(crate) fn class() -> Value {
+pub fn class() -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
         "metadata": {"name": "penstock"},
@@ -148,7 +157,7 @@ pub(crate) fn class() -> Value {
 }
 
 /// A Gateway with one listener.
-pub(crate) fn gateway(namespace: &str, port: u16) -> Value {
+pub fn gateway(namespace: &str, port: u16) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
         "metadata": {"name": "web", "namespace": namespace},
@@ -160,7 +169,7 @@ pub(crate) fn gateway(namespace: &str, port: u16) -> Value {
 }
 
 /// An HTTPRoute to Service `app`.
-pub(crate) fn route(namespace: &str, name: &str, path: &str) -> Value {
+pub fn route(namespace: &str, name: &str, path: &str) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": name, "namespace": namespace},
@@ -175,7 +184,7 @@ pub(crate) fn route(namespace: &str, name: &str, path: &str) -> Value {
 }
 
 /// Service `app`.
-pub(crate) fn service(namespace: &str) -> Value {
+pub fn service(namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "app", "namespace": namespace},
@@ -184,7 +193,7 @@ pub(crate) fn service(namespace: &str) -> Value {
 }
 
 /// Its endpoint.
-pub(crate) fn endpoints(namespace: &str) -> Value {
+pub fn endpoints(namespace: &str) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {

@@ -14,12 +14,14 @@ use std::{
 };
 
 /// The administrator's token.
-const TOKEN: &str = "administrator";
+pub const ADMINISTRATOR: &str = "administrator";
+/// Token of somebody whom the API server knows and permits nothing.
+pub const STRANGER: &str = "stranger";
 /// How long it may take to come up on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
 /// A running API server.
-pub(crate) struct Server {
+pub struct Server {
     folder: PathBuf,
     port: u16,
     etcd: u16,
@@ -27,7 +29,7 @@ pub(crate) struct Server {
 }
 
 /// The API server of this process. It ends with the process.
-pub(crate) fn shared() -> &'static Server {
+pub fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder").keep();
@@ -63,7 +65,7 @@ impl Server {
     }
 
     /// Starts the API server, and waits until it answers.
-    pub(crate) fn api_server(&self) {
+    pub fn api_server(&self) {
         let bin = programs();
         let keys = Keys::of(&self.folder);
         let etcd = format!("http://127.0.0.1:{}", self.etcd);
@@ -87,26 +89,30 @@ impl Server {
     }
 
     /// Kills the API server.
-    pub(crate) fn kill_api_server(&self) {
+    pub fn kill_api_server(&self) {
         let running = self.running.lock().take().expect("it runs");
         let killed = Command::new("kill").args(["-KILL", &running.to_string()]).status();
         assert!(killed.expect("kill").success());
     }
 
     /// A client of the administrator.
-    pub(crate) fn client(&self) -> Client {
-        self.client_of(TOKEN)
+    pub fn client(&self) -> Client {
+        self.client_of(ADMINISTRATOR)
     }
 
     /// A client with a token.
-    pub(crate) fn client_of(&self, token: &str) -> Client {
+    pub fn client_of(&self, token: &str) -> Client {
         // Without this a client that is made first decides for all.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let url = format!("https://127.0.0.1:{}", self.port);
-        let mut config = Config::new(url.parse().expect("an address"));
+        let mut config = Config::new(self.url().parse().expect("an address"));
         config.accept_invalid_certs = true;
         config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         Client::try_from(config).expect("a client")
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     fn wait(&self) {
@@ -130,8 +136,11 @@ impl Server {
     }
 }
 
-/// Where the programs are.
-fn programs() -> PathBuf {
+/// Where the programs of the test cluster are: etcd, kube-apiserver, helm and others.
+///
+/// # Panics
+/// Where they are not built.
+pub fn programs() -> PathBuf {
     let folder = std::env::var_os("PENSTOCK_CLUSTER_BIN").map_or_else(
         || {
             let home = std::env::var_os("HOME").unwrap_or_default();
@@ -195,12 +204,13 @@ impl Keys {
         let keys = Self::of(folder);
         fs::write(&keys.private, key.serialize_pem()).expect("a file");
         fs::write(&keys.public, key.public_key_pem()).expect("a file");
-        let tokens = format!("{TOKEN},admin,admin,system:masters\n");
+        let tokens =
+            format!("{ADMINISTRATOR},admin,admin,system:masters\n{STRANGER},stranger,stranger\n");
         fs::write(&keys.tokens, tokens).expect("a file");
     }
 }
 
 /// For names that are used once: the time in nanoseconds.
-pub(crate) fn unique(prefix: &str) -> String {
+pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", Timestamp::now().as_nanosecond() % 1_000_000_000_000)
 }
