@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Penstock beside its peers and writes docs/benchmarks.md.
 
-  tests/bench/bench.py                    every measurement (about 15 minutes)
+  tests/bench/bench.py                    every measurement (about 25 minutes)
   tests/bench/bench.py --only http,micro  some of them
   tests/bench/bench.py --quick            short rounds, to see that everything runs; writes nothing
 
@@ -15,11 +15,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from penstock_bench import (handshakes, http_load, instructions, memory, micro, pairs,  # noqa: E402
-                            report, workers)
+from penstock_bench import (cluster, handshakes, http_load, instructions, memory,  # noqa: E402
+                            micro, pairs, report, workers)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro")
+MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "cluster")
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def main() -> None:
         "instructions": lambda: instructions.run(say),
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),
+        "cluster": lambda: cluster.run(say),
     }
     results = {name: runs[name]() for name in chosen}
     if args.output == "json":

@@ -12,6 +12,7 @@ TITLES = {
     "instructions": "Instructions for each request",
     "workers": "Upstream reuse and skew of load",
     "micro": "Single operations",
+    "cluster": "In a cluster",
 }
 FUNCTIONS = 16
 COMMANDS = {name: f"make bench BENCH={name}" for name in TITLES}
@@ -107,5 +108,24 @@ def _micro(rows):
                   [[r["program"], r["operation"], f"{r['ns']:.1f}"] for r in rows])
 
 
+def _cluster(found):
+    steps = [[s["routes"], f"{s['first_answer']['mean_ms']:.1f}", f"{s['first_answer']['max_ms']:.1f}",
+              s["added"], s["status_writes"]["httproutes"], s["status_writes"]["gateways"]]
+             for s in found["steps"]]
+    rest, changes = found["writes_at_rest"], found["changes"]
+    routes = found["routes"]
+    lines = [[f"cores of the operator, one change a second at {routes} routes",
+              f"{found['operator_cores']:.3f}"]]
+    lines += [[f"resident memory of {name}, MiB: no route; {routes} routes",
+               f"{found['idle'][name]:.0f}; {found['full'][name]:.0f}"] for name in sorted(found["full"])]
+    lines += [["status writes in 15 s at rest", rest["httproutes"] + rest["gateways"]],
+              ["changes of backends, filters and order of rules under load, 20 requests in flight or more",
+               changes["changes"]],
+              ["requests answered meanwhile; failed", f"{changes['answered']}; {changes['failed']}"]]
+    return (_table(["routes", "applied to first answer, mean ms", "longest, ms", "routes added",
+                    "status writes of routes", "of the Gateway"], steps)
+            + "\n\n" + _table(["", ""], lines))
+
+
 TABLES = {"http": _http, "tls": _tls, "memory": _memory, "pairs": _pairs,
-          "instructions": _instructions, "workers": _workers, "micro": _micro}
+          "instructions": _instructions, "workers": _workers, "micro": _micro, "cluster": _cluster}
