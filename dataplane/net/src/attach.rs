@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use crate::devices::{Device, device_named, devices};
 use crate::error::NetError;
 use crate::pins::{Pin, Pins};
-use crate::program::{FIND, STEER};
-use crate::steering::{Steering, program};
+use crate::program::{FIND, STEER, program};
+use crate::steering::Steering;
 
 /// Priority and handle of the filter where there are no links: ours alone.
 const PRIORITY: u16 = 1;

@@ -26,6 +26,7 @@ mod probe;
 mod program;
 pub mod routes;
 mod steering;
+mod uninstall;
 pub mod workers;
 
 pub use announce::{Announced, announce};
@@ -35,4 +36,5 @@ pub use error::NetError;
 pub use events::{Events, SteeringEvent};
 pub use penstock_ebpf_common::Reason;
 pub use probe::{Feature, LEAST_KERNEL, Missing, probe};
-pub use steering::{Changes, Counters, ListenAddress, Steering, uninstall};
+pub use steering::{Changes, Counters, ListenAddress, Steering};
+pub use uninstall::uninstall;

@@ -1,4 +1,8 @@
-//! The embedded object, and the names in it.
+//! The embedded object, and what is in it by its name.
+
+use aya::Ebpf;
+
+use crate::error::NetError;
 
 /// The object, as aligned as its headers want it.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PENSTOCK_STEER"));
@@ -20,3 +24,15 @@ pub(crate) const EVENTS: &str = "EVENTS";
 /// All maps.
 pub(crate) const MAPS: [&str; 8] =
     [LISTENERS, PORTS, LOCAL, SETTINGS, WORKERS, SOCKETS, COUNTERS, EVENTS];
+
+/// A program of the embedded object.
+pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, NetError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    use aya::programs::ProgramError;
+    ebpf.program_mut(name)
+        .ok_or(ProgramError::UnexpectedProgramType)
+        .and_then(TryInto::try_into)
+        .map_err(NetError::program("a program of the embedded object"))
+}

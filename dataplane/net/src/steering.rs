@@ -13,19 +13,18 @@ use penstock_ebpf_common::{
     Worker, mapped,
 };
 
-use crate::attach;
 use crate::error::NetError;
 use crate::events::Events;
 use crate::pins::Pins;
 use crate::program::{
     COUNTERS, EVENTS, FIND, LISTENERS, LOCAL, MAPS, OBJECT, PORTS, SETTINGS, SOCKETS, STEER,
-    WORKERS,
+    WORKERS, program,
 };
 
 /// The programs and their maps, pinned under a folder.
 ///
 /// Nothing is taken back when this is dropped: the programs steer on without it, and only
-/// [`uninstall`] ends them. To replace an older program: [`Steering::load`], then the listeners and
+/// [`uninstall`](crate::uninstall()) ends them. To replace an older program: [`Steering::load`], then the listeners and
 /// workers, then [`Steering::replace`].
 pub struct Steering {
     pub(crate) pins: Pins,
@@ -266,34 +265,6 @@ impl std::fmt::Debug for Steering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Steering").field("pins", &self.pins).finish_non_exhaustive()
     }
-}
-
-/// Ends the steering that is pinned in this folder: programs leave the devices of the calling thread's
-/// network namespace, and their maps go. Routes, rules and sockets are not part of it.
-///
-/// # Errors
-/// A pin was not removed; the rest may be gone.
-pub fn uninstall(dir: &Path) -> Result<(), NetError> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let pins = Pins::open(dir)?;
-    for pin in pins.list() {
-        attach::remove(&pins, pin)?;
-    }
-    pins.remove_all()
-}
-
-/// A program of the embedded object.
-pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, NetError>
-where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
-{
-    use aya::programs::ProgramError;
-    ebpf.program_mut(name)
-        .ok_or(ProgramError::UnexpectedProgramType)
-        .and_then(TryInto::try_into)
-        .map_err(NetError::program("a program of the embedded object"))
 }
 
 fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, NetError>
