@@ -4,7 +4,7 @@ use crate::{Refused, Role, wire::Hello};
 use penstock_config::Version;
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// A node that was not heard of for so long has left the serving set.
@@ -46,8 +46,6 @@ pub struct NodeView {
     pub heard: Instant,
     /// Whether it has a stream.
     pub connected: bool,
-    /// When the update to [`NodeView::version`] was sent and answered, for a trace of the change.
-    pub applied: Option<(SystemTime, SystemTime)>,
 }
 
 /// All node processes that were heard of lately. Keyed by role and pod: a pod that connects again is
@@ -96,7 +94,6 @@ impl Members {
             joined: false,
             heard: now,
             connected: true,
-            applied: None,
         });
         view.hear(now);
         view.identity.clone_from(identity);
@@ -132,13 +129,6 @@ impl Members {
             view.version = Some(version);
             view.refused = refused;
             view.joined |= current == Some(version);
-        }
-    }
-
-    /// When the update that a node now serves was sent and answered.
-    pub fn timed(&mut self, stream: &StreamId, sent: SystemTime, answered: SystemTime) {
-        if let Some(view) = self.view(stream) {
-            view.applied = Some((sent, answered));
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Published {
     pub version: Version,
     /// What led to it, from what was published before: most nodes have that.
     step: Option<(Version, Arc<Delta>)>,
+    /// See [`Update::traceparent`](crate::wire::Update::traceparent).
+    pub(crate) traceparent: String,
 }
 
 impl Published {
@@ -22,7 +24,7 @@ impl Published {
             Role::Proxy => state.clone(),
             Role::Agent => Arc::new(scope(role, state)),
         };
-        Self { version: state.version(), state, step: None }
+        Self { version: state.version(), state, step: None, traceparent: String::new() }
     }
 
     /// The same, after something else was published.
@@ -30,6 +32,11 @@ impl Published {
         let new = Self::new(role, state);
         let delta = Arc::new(before.state.diff(&new.state));
         Self { step: Some((before.version, delta)), ..new }
+    }
+
+    /// The same, as part of a trace.
+    pub fn traced(self, traceparent: &str) -> Self {
+        Self { traceparent: traceparent.to_owned(), ..self }
     }
 
     /// What leads to it from another one. Made once for all nodes that have what was published before.

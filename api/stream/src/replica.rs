@@ -44,6 +44,8 @@ pub struct Change {
     pub state: State,
     /// What this node cannot read.
     pub unsupported: Vec<Refused>,
+    /// See [`Update::traceparent`].
+    pub traceparent: String,
     foreign: BTreeMap<Key, Version>,
 }
 
@@ -169,7 +171,8 @@ impl Replica {
         }
         let said = wire::version(&update.version).ok_or(ReplicaError::Malformed("version"))?;
         let arrived = self.arriving.take().unwrap_or_default();
-        self.change(arrived, said).map(Some)
+        let change = self.change(arrived, said)?;
+        Ok(Some(Change { traceparent: update.traceparent, ..change }))
     }
 
     fn change(&self, arrived: Arriving, said: Version) -> Result<Change, ReplicaError> {
@@ -200,7 +203,8 @@ impl Replica {
             delta = self.state.diff(&state);
         }
         let unsupported = refused(&foreign);
-        Ok(Change { nonce: arrived.nonce, version: said, delta, state, unsupported, foreign })
+        let (nonce, version, traceparent) = (arrived.nonce, said, String::new());
+        Ok(Change { nonce, version, delta, state, unsupported, traceparent, foreign })
     }
 }
 

@@ -43,6 +43,7 @@ pub struct Push {
     nonce: u64,
     version: Version,
     delta: Arc<Delta>,
+    traceparent: String,
     /// How many removals, and then upserts, are in earlier parts.
     removed: usize,
     upserted: usize,
@@ -76,14 +77,15 @@ impl Session {
         if self.under_way.is_some() {
             return None;
         }
-        let delta = match &self.holds {
+        let (delta, traceparent) = match &self.holds {
             Holds::Acknowledged(held) if held.version == target.version => return None,
-            Holds::Acknowledged(held) => target.since(held),
-            Holds::Said(known) => Arc::new(difference(known, target)),
+            Holds::Acknowledged(held) => (target.since(held), &*target.traceparent),
+            // A node that comes later is no part of the change's trace.
+            Holds::Said(known) => (Arc::new(difference(known, target)), ""),
         };
         self.nonce += 1;
         self.under_way = Some(UnderWay { nonce: self.nonce, target: target.clone(), sent: false });
-        Some(Push::new(self.nonce, target.version, delta))
+        Some(Push::new(self.nonce, target.version, delta, traceparent))
     }
 
     /// All parts of the update under way are sent.
@@ -132,8 +134,9 @@ impl Session {
 }
 
 impl Push {
-    fn new(nonce: u64, version: Version, delta: Arc<Delta>) -> Self {
-        Self { nonce, version, delta, removed: 0, upserted: 0, done: false }
+    fn new(nonce: u64, version: Version, delta: Arc<Delta>, traceparent: &str) -> Self {
+        let traceparent = traceparent.to_owned();
+        Self { nonce, version, delta, traceparent, removed: 0, upserted: 0, done: false }
     }
 
     /// The nonce that the node answers with.
@@ -166,8 +169,9 @@ impl Iterator for Push {
                 break;
             }
         }
-        let version = self.version.0.to_vec();
-        Some(Update { nonce: self.nonce, upserts, removals, version, last: self.done })
+        let (version, last) = (self.version.0.to_vec(), self.done);
+        let traceparent = if last { std::mem::take(&mut self.traceparent) } else { String::new() };
+        Some(Update { nonce: self.nonce, upserts, removals, version, last, traceparent })
     }
 }
 

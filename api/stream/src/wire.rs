@@ -185,6 +185,10 @@ pub struct Update {
     /// Whether this is the last part.
     #[prost(bool, tag = "5")]
     pub last: bool,
+    /// The span at the operator that ends when all nodes have acknowledged (W3C Trace Context); in the
+    /// last part, and only where the change is traced.
+    #[prost(string, tag = "6")]
+    pub traceparent: String,
 }
 
 /// A resource with its name and version as the operator knows them: a node that is older may not

@@ -123,6 +123,7 @@ fn options(args: &RunArgs, link: watch::Sender<Link>) -> anyhow::Result<ClientOp
         role: Role::Agent,
         store,
         link: Some(link),
+        follow: penstock_telemetry::trace::follow,
     })
 }
 

@@ -11,6 +11,7 @@ use penstock_config::{State, Version};
 use penstock_modules::Failure;
 use penstock_resources::Kind;
 use penstock_stream::Fleet;
+use penstock_telemetry::trace::traceparent;
 use std::{
     sync::{
         Arc,
@@ -75,10 +76,10 @@ impl Publisher {
         self.published.lock().as_ref().map(|(_, state)| state.clone()).unwrap_or_default()
     }
 
-    fn publish(&self, version: Version, state: Arc<State>) {
+    fn publish(&self, version: Version, state: Arc<State>, traceparent: &str) {
         let mut published = self.published.lock();
         *published = Some((version, state.clone()));
-        self.fleet.publish(state);
+        self.fleet.publish(state, traceparent);
     }
 
     /// The version that was published last, and what the nodes say about it.
@@ -215,13 +216,15 @@ impl Engine {
         match action {
             Action::Publish(version, state) => {
                 self.metrics.resources.set(i64::try_from(state.len()).unwrap_or(i64::MAX));
-                self.outlets.publisher.publish(version, state);
-                self.metrics.took("publish", began.elapsed());
                 span.record("version", tracing::field::display(version));
+                // In it are the nodes' own parts.
                 let acknowledging =
-                    Some(within(span, || tracing::info_span!(parent: span, "acknowledge")));
-                self.underway =
-                    Some(Underway { version, since: began, span: span.clone(), acknowledging });
+                    within(span, || tracing::info_span!(parent: span, "acknowledge"));
+                let traceparent = traceparent(&acknowledging);
+                self.outlets.publisher.publish(version, state, &traceparent);
+                self.metrics.took("publish", began.elapsed());
+                let (span, acknowledging) = (span.clone(), Some(acknowledging));
+                self.underway = Some(Underway { version, since: began, span, acknowledging });
             }
             Action::Resolve(questions) => {
                 // The thread ends only with the process.

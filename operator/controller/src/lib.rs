@@ -11,6 +11,7 @@
 //! ([`lease`]) writes and serves the nodes.
 
 mod admin;
+mod announcers;
 pub mod args;
 pub mod clock;
 pub mod core;

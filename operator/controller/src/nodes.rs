@@ -1,12 +1,13 @@
 //! What nodes say, as inputs of the core.
 
 use crate::{
+    announcers::Announcers,
     core::{FleetView, Input},
     engine::{Inbox, Publisher},
     metrics::{Metrics, Role as RoleLabel},
 };
 use penstock_gateway::Confirmation;
-use penstock_stream::{NodeView, Role, SILENCE};
+use penstock_stream::Role;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Follows the nodes; never ends.
 pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics) {
-    let mut told = None;
+    let (mut told, mut announcers) = (None, Announcers::default());
     loop {
         // A time that is over is a reason to look as well.
         let _ = timeout(TICK, publisher.fleet().changed()).await;
@@ -30,7 +31,7 @@ pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics)
             let gauge = metrics.nodes.get_or_create(&label);
             gauge.set(i64::try_from(connected).unwrap_or(i64::MAX));
         }
-        let view = view(&publisher, &views, now);
+        let view = view(&publisher, announcers.look(&views, now));
         if told.as_ref() != Some(&view) {
             inbox.send(Input::Fleet(view.clone()));
             told = Some(view);
@@ -38,22 +39,12 @@ pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics)
     }
 }
 
-fn view(publisher: &Publisher, views: &[NodeView], now: Instant) -> FleetView {
+fn view(publisher: &Publisher, announcers: BTreeSet<String>) -> FleetView {
     let (version, said) = publisher.confirmation();
     let kept = said.refused.iter().filter(|refused| refused.kept).map(|r| r.key.clone()).collect();
     let refused = said.refused.into_iter().map(|r| (r.key, r.reason, r.message)).collect();
     let confirmation = Confirmation { refused, kept, acknowledged: said.acknowledged };
-    FleetView { version, confirmation, members: said.members, announcers: announcers(views, now) }
-}
-
-/// The nodes whose agent and whose proxy are ready.
-fn announcers(views: &[NodeView], now: Instant) -> BTreeSet<String> {
-    let of = |role| -> BTreeSet<&String> {
-        let alive = views.iter().filter(|v| now.saturating_duration_since(v.heard) < SILENCE);
-        let ready = alive.filter(|v| v.joined && v.identity.role == role);
-        ready.map(|view| &view.identity.node).collect()
-    };
-    of(Role::Proxy).intersection(&of(Role::Agent)).map(|node| (*node).clone()).collect()
+    FleetView { version, confirmation, members: said.members, announcers }
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -1,5 +1,6 @@
 //! Everything that is known: objects, and what was found out about modules.
 
+use crate::announcers::Announcers;
 use crate::last_good::LastGood;
 use crate::{Confirmation, FilterFacts, Name};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
@@ -77,7 +78,7 @@ pub struct Index {
     pub(crate) configs: BTreeMap<Name, Box<GatewayConfig>>,
     pub(crate) pools: BTreeMap<String, Box<LoadBalancerPool>>,
     slices_of: BTreeMap<Name, BTreeSet<Name>>,
-    nodes: BTreeSet<String>,
+    announcers: Announcers,
     facts: BTreeMap<Name, FilterFacts>,
     last_good: BTreeMap<Name, LastGood>,
 }
@@ -230,17 +231,19 @@ impl Index {
         self.last_good.values().map(|last| last.filter.module.as_str())
     }
 
-    /// Says which nodes can announce addresses: those whose agent and whose proxy are ready. Says
+    /// Says which nodes can announce addresses, those whose agent and whose proxy are ready, and whether
+    /// all others are known not to be: before that, whoever announces an address goes on. Says
     /// whether anything changed.
-    pub fn set_nodes(&mut self, nodes: BTreeSet<String>) -> bool {
-        let changed = self.nodes != nodes;
-        self.nodes = nodes;
+    pub fn set_nodes(&mut self, ready: BTreeSet<String>, complete: bool) -> bool {
+        let nodes = Announcers { ready, complete };
+        let changed = self.announcers != nodes;
+        self.announcers = nodes;
         changed
     }
 
     /// The nodes that can announce addresses.
-    pub(crate) fn nodes(&self) -> &BTreeSet<String> {
-        &self.nodes
+    pub(crate) fn announcers(&self) -> &Announcers {
+        &self.announcers
     }
 
     /// All `WasmFilter`s.

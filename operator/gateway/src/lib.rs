@@ -8,6 +8,7 @@
 //! Nothing here does I/O, waits or reads a clock: equal input gives equal output on every replica.
 //! One object that is wrong never stops another: it gets a condition that names cause and remedy.
 
+mod announcers;
 mod backend;
 mod condition;
 mod endpoints;

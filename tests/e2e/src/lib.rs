@@ -2,15 +2,21 @@
 //! retries.
 
 mod backend;
+mod fleet;
 mod gateway;
 mod load;
+mod otlp;
 mod request;
 mod site;
+mod steady;
 mod tls;
 
 pub use backend::Backend;
+pub use fleet::Pod;
 pub use gateway::{Gateway, filters_folder, free_address, guest, penstock, repository};
 pub use load::{Load, Shape, Tally};
+pub use otlp::Receiver;
 pub use request::{Answer, get, get_at, parse};
 pub use site::{Site, eventually};
+pub use steady::Steady;
 pub use tls::{Authority, Client, Identity, Requests};

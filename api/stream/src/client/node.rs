@@ -19,6 +19,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument as _, Span};
 
 /// For the modules of an update; what did not come by then is refused, and comes later.
 const MODULES: Duration = Duration::from_secs(15);
@@ -34,6 +35,8 @@ pub(super) struct Node<A> {
     library: Option<Library>,
     saver: Saver,
     late: Late,
+    /// See [`ClientOptions::follow`].
+    follow: fn(&Span, &str),
 }
 
 /// What applies changes.
@@ -84,9 +87,9 @@ impl<A: Apply> Node<A> {
     pub(super) async fn start(
         apply: A,
         modules: Option<Arc<dyn LoadModules>>,
-        store: Option<Store>,
+        options: &mut ClientOptions,
     ) -> Self {
-        let store = store.map(Arc::new);
+        let store = options.store.take().map(Arc::new);
         let library = modules.map(|modules| Library::new(modules, store.clone()));
         let worker = Worker { replica: Replica::default(), apply, refused: None };
         let mut node = Self {
@@ -99,6 +102,7 @@ impl<A: Apply> Node<A> {
                 next: None,
                 fetch: None,
             },
+            follow: options.follow,
         };
         if let Some(store) = store {
             node.restore(store).await;
@@ -185,7 +189,8 @@ impl<A: Apply> Node<A> {
         match worker.replica.receive(update) {
             Ok(Some(change)) => {
                 let (library, operator) = (self.library.clone(), operator.clone());
-                self.job = Some(tokio::spawn(worker.change(change, library, operator)));
+                let span = self.span(&change);
+                self.job = Some(tokio::spawn(worker.change(change, library, operator, span)));
                 Ok(())
             }
             Ok(None) => {
@@ -197,6 +202,16 @@ impl<A: Apply> Node<A> {
                 Err(error)
             }
         }
+    }
+
+    /// This node's part of a change's trace, where there is one.
+    fn span(&self, change: &Change) -> Span {
+        if change.traceparent.is_empty() {
+            return Span::none();
+        }
+        let span = tracing::info_span!("apply", version = %change.version);
+        (self.follow)(&span, &change.traceparent);
+        span
     }
 
     /// Waits for the next thing to do. Can be dropped at any time.
@@ -307,11 +322,18 @@ impl Late {
 }
 
 impl<A: Apply> Worker<A> {
-    async fn change(self, change: Change, library: Option<Library>, operator: Operator) -> Done<A> {
+    async fn change(
+        self,
+        change: Change,
+        library: Option<Library>,
+        operator: Operator,
+        span: Span,
+    ) -> Done<A> {
         if let Some(library) = library {
-            library.load(library.missing(&change.delta.upserts), Some(&operator), MODULES).await;
+            let missing = library.missing(&change.delta.upserts);
+            library.load(missing, Some(&operator), MODULES).instrument(span.clone()).await;
         }
-        unwind(spawn_blocking(move || self.swap(change)).await)
+        unwind(spawn_blocking(move || span.in_scope(|| self.swap(change))).await)
     }
 
     /// The node's only way to acknowledge: after the data plane has swapped. Where nothing changed

@@ -5,6 +5,7 @@ use crate::{Refused, Role};
 use penstock_config::{Delta, Version};
 use std::path::PathBuf;
 use tokio::sync::watch;
+use tracing::Span;
 
 /// Where the operator is and who the node process is.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub struct ClientOptions {
     pub store: Option<Store>,
     /// Told how the connection is.
     pub link: Option<watch::Sender<Link>>,
+    /// Makes the span in which a change is applied the child of the operator's, which a `traceparent`
+    /// names. Only called for a change that is traced.
+    pub follow: fn(&Span, &str),
 }
 
 /// How the connection to the operator is.

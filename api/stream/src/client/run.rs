@@ -75,7 +75,7 @@ pub async fn run<A: Apply>(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
-    let mut node = Node::start(apply, modules, options.store.take()).await;
+    let mut node = Node::start(apply, modules, &mut options).await;
     let version = node.serves();
     options.tell(|link| (link.version, link.restored) = (version, version.is_some()));
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);

@@ -6,10 +6,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use penstock_config::{State, Version};
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::{Notify, watch};
 
 /// What nodes are told and what they said. A handle: clones mean the same fleet.
@@ -52,15 +49,17 @@ impl Fleet {
         Self::default()
     }
 
-    /// This is the configuration now. Nodes are sent what changed for them.
-    pub fn publish(&self, state: Arc<State>) {
+    /// This is the configuration now. Nodes are sent what changed for them, and `traceparent` with it
+    /// (see [`Update::traceparent`](crate::wire::Update::traceparent); may be empty).
+    pub fn publish(&self, state: Arc<State>, traceparent: &str) {
         // Made outside of the lock that every stream reads under. There is one publisher.
         let before = self.0.target.borrow().clone();
         let new = [Role::Proxy, Role::Agent].map(|role| {
-            Arc::new(match before.of(role) {
+            let published = match before.of(role) {
                 Some(before) => Published::after(before, role, &state),
                 None => Published::new(role, &state),
-            })
+            };
+            Arc::new(published.traced(traceparent))
         });
         self.0.target.send_modify(|target| target.published = Some(new));
     }
@@ -127,20 +126,11 @@ impl Fleet {
         members.is_current(stream)
     }
 
-    /// A node said what it serves; `sent` where that is the answer to an update sent then.
-    pub(super) fn said(
-        &self,
-        stream: &StreamId,
-        role: Role,
-        said: (Version, Vec<Refused>),
-        sent: Option<SystemTime>,
-    ) {
+    /// A node said what it serves.
+    pub(super) fn said(&self, stream: &StreamId, role: Role, said: (Version, Vec<Refused>)) {
         let current = self.0.target.borrow().of(role).map(|published| published.version);
         let mut members = self.0.members.lock();
         members.said(stream, said, current, Instant::now());
-        if let Some(sent) = sent {
-            members.timed(stream, sent, SystemTime::now());
-        }
         drop(members);
         self.0.said.notify_one();
     }

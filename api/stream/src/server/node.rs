@@ -13,10 +13,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use std::{
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::{pin::pin, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -113,7 +110,7 @@ impl StreamMethod {
         };
         let session = Session::open(who, &hello)?;
         let id = self.fleet.opened(who, &hello, wire::version(&hello.version));
-        Ok((id, Talk { session, push: None, part: None, sent: None }))
+        Ok((id, Talk { session, push: None, part: None }))
     }
 
     async fn talk(
@@ -171,11 +168,11 @@ impl StreamMethod {
             Some(FromNode::Answer(answer)) => {
                 let said = talk.session.answer(answer)?;
                 tracing::debug!(pod = who.pod, version = %said.0, refused = said.1.len(), "acknowledged");
-                self.fleet.said(id, who.role, said, talk.sent.take());
+                self.fleet.said(id, who.role, said);
             }
             Some(FromNode::Report(report)) => {
                 if let Some(said) = talk.session.report(report)? {
-                    self.fleet.said(id, who.role, said, None);
+                    self.fleet.said(id, who.role, said);
                 }
             }
             Some(FromNode::Goodbye(_)) => return Err(End::Goodbye),
@@ -221,17 +218,12 @@ struct Talk {
     push: Option<Push>,
     /// Its part that waits for room.
     part: Option<Update>,
-    /// When its sending began, until it is answered.
-    sent: Option<SystemTime>,
 }
 
 impl Talk {
     fn fill(&mut self) {
         if self.part.is_none() {
             self.part = self.push.as_mut().and_then(Iterator::next);
-            if self.part.is_some() {
-                self.sent.get_or_insert_with(SystemTime::now);
-            }
         }
     }
 

@@ -61,6 +61,7 @@ impl Disk {
             role: Role::Proxy,
             store: None,
             link: None,
+            follow: |_, _| {},
         }
     }
 

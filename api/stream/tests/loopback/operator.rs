@@ -63,7 +63,12 @@ impl Operator {
     }
 
     pub(crate) fn publish(&self, state: &State) {
-        self.fleet.publish(Arc::new(state.clone()));
+        self.publish_traced(state, "");
+    }
+
+    /// As part of a trace.
+    pub(crate) fn publish_traced(&self, state: &State, traceparent: &str) {
+        self.fleet.publish(Arc::new(state.clone()), traceparent);
     }
 
     /// Ends as on SIGTERM.

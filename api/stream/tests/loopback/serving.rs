@@ -5,6 +5,7 @@ use crate::{
     operator::{Operator, eventually, identity, on_this_thread, state},
     trust::Authority,
 };
+use parking_lot::Mutex;
 use penstock_config::{Certificate, Frontend, Gateway, Key, Kind, ResourceKind, State};
 use penstock_stream::{ClientOptions, Identity, Role, ServeOptions};
 use std::time::{Duration, Instant};
@@ -27,9 +28,30 @@ fn a_change_is_served_and_acknowledged() {
         assert!(node.plane.look().changes[1..].iter().all(|size| *size == 3), "only what changed");
         let views = operator.fleet.views(Instant::now());
         assert_eq!((&*views[0].engine, &*views[0].target), ("engine-1", "x86-64-v3"));
-        let (sent, answered) = views[0].applied.expect("when it was applied");
-        assert!(sent <= answered);
         assert_eq!(node.link.borrow().version, Some(state(3, 19).version()));
+    });
+}
+
+/// What [`ClientOptions::follow`] was given.
+static FOLLOWED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[test]
+fn a_node_applies_within_the_trace_of_the_change_and_one_that_comes_later_does_not() {
+    on_this_thread(async {
+        let authority = Authority::new();
+        let operator = Operator::start(&authority).await;
+        operator.publish_traced(&state(3, 1), "before");
+        let disk = Disk::new(&authority);
+        let follow = |_: &tracing::Span, told: &str| FOLLOWED.lock().push(told.to_owned());
+        let options = disk.options(operator.port);
+        let _node = crate::node::Node::start(ClientOptions { follow, ..options });
+        eventually(|| operator.acknowledged(1), "acknowledged").await;
+        operator.publish(&state(3, 2));
+        eventually(|| operator.acknowledged(1), "acknowledged without a trace").await;
+        // In several parts, the last of which says it.
+        operator.publish_traced(&state(10_000, 3), "change");
+        eventually(|| operator.acknowledged(1), "acknowledged in a trace").await;
+        assert_eq!(*FOLLOWED.lock(), ["change"]);
     });
 }
 

@@ -68,7 +68,7 @@ fn configurations_that_were_overtaken_are_not_held_for_a_node_that_reads_nothing
             // Some megabytes: far more than a connection buffers.
             let state = Arc::new(state(10_000, port));
             published.push(Arc::downgrade(&state));
-            operator.fleet.publish(state);
+            operator.fleet.publish(state, "");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let held = || published.iter().filter(|state| state.strong_count() > 0).count();

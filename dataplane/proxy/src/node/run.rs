@@ -106,5 +106,6 @@ fn stream(args: &Args) -> anyhow::Result<ClientOptions> {
         role: Role::Proxy,
         store,
         link: None,
+        follow: penstock_telemetry::trace::follow,
     })
 }

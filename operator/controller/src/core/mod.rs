@@ -124,7 +124,6 @@ impl Core {
                 }
             }
             Input::Fleet(fleet) => {
-                self.changed |= self.index.set_nodes(fleet.announcers.clone());
                 self.serving.heard(fleet);
                 self.unsaid = true;
             }
@@ -145,6 +144,9 @@ impl Core {
             return settled;
         }
         self.ask(now, &mut settled);
+        let (announcers, complete, wake) = self.serving.announcers(now.since_start);
+        settled.add(Vec::new(), wake);
+        self.changed |= self.index.set_nodes(announcers.clone(), complete);
         if self.is_due(now) && !self.waits_for_modules(now, &mut settled) {
             self.translate(now, &mut settled);
         }

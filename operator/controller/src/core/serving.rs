@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use penstock_config::Version;
 use penstock_gateway::{Confirmation, Statuses};
 use penstock_resources::conditions::{reasons, types};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// For how long statuses wait for nodes that are there and have not answered. A node that does not
@@ -57,6 +58,14 @@ impl Serving {
     /// The nodes said something.
     pub(crate) fn heard(&mut self, fleet: FleetView) {
         self.fleet = fleet;
+    }
+
+    /// The nodes that can announce addresses; whether all others are known not to, and if not so, when
+    /// they will be. A new leader gives them time to find it; who does not lead hears of none.
+    pub(crate) fn announcers(&self, now: Duration) -> (&BTreeSet<String>, bool, Option<Duration>) {
+        let known_at = self.leading_since.map(|since| since + self.grace);
+        let complete = known_at.is_some_and(|at| at <= now);
+        (&self.fleet.announcers, complete, known_at.filter(|_| !complete))
     }
 
     /// What the nodes answered, where it speaks of what was published last.

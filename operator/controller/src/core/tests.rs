@@ -15,6 +15,8 @@ struct Rig {
     /// Counts resource versions.
     version: u64,
     published: Option<Arc<State>>,
+    /// Nodes that can announce addresses.
+    announcers: BTreeSet<String>,
 }
 
 impl Rig {
@@ -34,6 +36,7 @@ impl Rig {
             now: Duration::from_secs(60),
             version: 1,
             published: None,
+            announcers: BTreeSet::new(),
         };
         let installed = KINDS.into_iter().filter(|kind| !is_built_in(*kind)).collect();
         rig.take(Input::Definitions { installed, bundle_version: Some("v1.6.1".into()) });
@@ -97,7 +100,7 @@ impl Rig {
             version: self.published.as_ref().map(|state| state.version()),
             confirmation: Confirmation { acknowledged, refused, ..Confirmation::default() },
             members,
-            announcers: BTreeSet::new(),
+            announcers: self.announcers.clone(),
         };
         self.take(Input::Fleet(view));
     }
@@ -365,6 +368,37 @@ fn programmed_falls_when_no_node_is_left_but_not_at_a_failover() {
     let actions = rig.settle();
     rig.write(&actions);
     assert_eq!(rig.programmed(), "False Pending 1");
+}
+
+#[test]
+fn a_failover_moves_no_address_before_all_nodes_had_the_time_to_find_the_new_leader() {
+    let mut rig = Rig::new(&[class(), gateway(80, 1), route("r", "/a")]);
+    rig.announcers = ["a".to_owned(), "b".to_owned()].into();
+    rig.serve();
+    let announced_by = |rig: &Rig| {
+        let state = rig.published.clone().expect("something is published");
+        let mut frontends = state.iter().filter_map(|resource| match &*resource.content {
+            penstock_config::ResourceKind::Frontend(frontend) => {
+                Some(frontend.announced_by.clone())
+            }
+            _ => None,
+        });
+        frontends.next().expect("a port")
+    };
+    let first = announced_by(&rig);
+    let second = if first == "a" { "b" } else { "a" };
+    rig.announcers.clear();
+    rig.take(Input::Leading(false));
+    rig.fleet(0, false, &[]);
+    assert_eq!(rig.settle(), [], "a standby hears of no node");
+    rig.now += Duration::from_secs(60);
+    rig.take(Input::Leading(true));
+    rig.announcers.insert(second.to_owned());
+    rig.serve();
+    assert_eq!(announced_by(&rig), first, "the first may only not have found the leader");
+    rig.now += Duration::from_secs(10);
+    rig.serve();
+    assert_eq!(announced_by(&rig), second, "by now it is known to be gone");
 }
 
 #[test]

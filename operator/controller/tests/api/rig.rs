@@ -175,6 +175,7 @@ impl Rig {
             role: Role::Proxy,
             store: None,
             link: Some(link),
+            follow: |_, _| {},
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let apply = Applier(state.clone());

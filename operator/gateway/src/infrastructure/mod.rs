@@ -68,7 +68,8 @@ impl<'a> Infrastructure<'a> {
             let by_pool = selected.get(known.name).copied().unwrap_or(false);
             let (source, granted) = known.addresses(by_pool, &assignments);
             let pooled = matches!(&source, Source::Pools(ips) if !ips.is_empty());
-            let announcer = || announcement::announcer(known.name, index.nodes());
+            let before = known.existing.and_then(service::announced_by);
+            let announcer = || announcement::announcer(known.name, before, index.announcers());
             let surroundings = Surroundings {
                 gateway: known.gateway,
                 service: known.service.clone(),
@@ -120,8 +121,14 @@ impl<'a> Infrastructure<'a> {
         if s.ports.is_empty() || (refused && s.existing.is_none()) {
             return None;
         }
-        let service =
-            service::desired(&s.service, gateway, s.gateway, s.existing, &s.ports, &s.source);
+        let service = service::desired(
+            &s.service,
+            (gateway, s.gateway),
+            s.existing,
+            &s.ports,
+            &s.source,
+            s.announced_by,
+        );
         Some((s.service.clone(), service))
     }
 }

@@ -30,6 +30,9 @@ const PROXIES: (&str, &str) = ("app.kubernetes.io/name", "penstock-proxy");
 /// Annotation that says that the addresses come from pools: set once, it stays, so that an address
 /// that is left over from a pool is never taken for one that a cloud gave.
 const POOLED: (&str, &str) = ("penstock.dev/addresses", "pool");
+/// Annotation with the node that announces the addresses of pools: another replica that comes to lead
+/// knows by it where they are.
+const ANNOUNCED_BY: &str = "penstock.dev/announced-by";
 /// Annotation with a hash of everything that was written, to see what is no longer wanted.
 const CONTENT: &str = "penstock.dev/content";
 /// Class of the Services whose addresses come from pools, so that cloud controllers leave them
@@ -73,6 +76,12 @@ pub(super) fn is_pooled(service: &Service) -> bool {
     has(service.metadata.annotations.as_ref(), POOLED) || class_of(service) == Some(POOL_CLASS)
 }
 
+/// The node that announces the addresses of a Service.
+pub(super) fn announced_by(service: &Service) -> Option<&str> {
+    let node = service.metadata.annotations.as_ref()?.get(ANNOUNCED_BY)?;
+    Some(node).filter(|node| !node.is_empty()).map(String::as_str)
+}
+
 fn class_of(service: &Service) -> Option<&str> {
     service.spec.as_ref()?.load_balancer_class.as_deref()
 }
@@ -111,11 +120,11 @@ pub(super) fn held_target_port(service: &Service, port: u16) -> Option<u16> {
 /// The Service that there should be. `ports` is not empty.
 pub(super) fn desired(
     name: &Name,
-    gateway_name: &Name,
-    gateway: &Gateway,
+    (gateway_name, gateway): (&Name, &Gateway),
     existing: Option<&Service>,
     ports: &[Port],
     source: &Source,
+    announced_by: Option<&str>,
 ) -> Service {
     let pooled = matches!(source, Source::Pools(_));
     let class = match existing {
@@ -125,6 +134,9 @@ pub(super) fn desired(
     let mut annotations = annotations(gateway);
     if pooled {
         annotations.insert(POOLED.0.to_owned(), POOLED.1.to_owned());
+    }
+    if let Some(node) = announced_by {
+        annotations.insert(ANNOUNCED_BY.to_owned(), node.to_owned());
     }
     let mut service = Service {
         metadata: ObjectMeta {

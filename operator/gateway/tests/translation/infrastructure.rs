@@ -442,16 +442,33 @@ fn one_ready_node_announces_the_addresses_of_a_pool_and_another_when_it_is_gone(
     let mut world = World::new(&[&gateway("gw", &[80, 81], "", "")]).cluster().settled();
     assert_eq!(world.translate().frontend("gw", 80).announced_by, "", "no node is ready");
     let nodes = ["a", "b", "c"].map(str::to_owned);
-    assert!(world.index.set_nodes(nodes.clone().into()));
-    assert!(!world.index.set_nodes(nodes.clone().into()), "nothing changed");
+    assert!(world.index.set_nodes(nodes.clone().into(), true));
+    assert!(!world.index.set_nodes(nodes.clone().into(), true), "nothing changed");
     let seen = world.translate();
     let first = seen.frontend("gw", 80).announced_by;
     assert!(nodes.contains(&first));
     assert_eq!(seen.frontend("gw", 81).announced_by, first, "an address has one announcer");
     assert_eq!(seen.frontend("gw", 80).node_port, 30_000);
     let left: BTreeSet<String> = nodes.iter().filter(|node| **node != first).cloned().collect();
-    world.index.set_nodes(left.clone());
-    assert!(left.contains(&world.translate().frontend("gw", 80).announced_by));
+    world.index.set_nodes(left.clone(), true);
+    let second = world.translate().frontend("gw", 80).announced_by;
+    assert!(left.contains(&second));
+
+    // Its Service says so, and another replica reads it there.
+    let mut world = world.settled();
+    let of = |world: &World| world.translate().frontend("gw", 80).announced_by;
+    assert_eq!(
+        world.service("gw").metadata.annotations.expect("annotations")["penstock.dev/announced-by"],
+        second
+    );
+    world.index.set_nodes(BTreeSet::new(), false);
+    assert_eq!(of(&world), second, "a replica that does not lead hears of no node");
+    world.index.set_nodes(BTreeSet::from([first.clone()]), false);
+    assert_eq!(of(&world), second, "a new leader waits for the others");
+    world.index.set_nodes(nodes.clone().into(), true);
+    assert_eq!(of(&world), second, "a node that came back takes no address away");
+    world.index.set_nodes(BTreeSet::from([first.clone()]), true);
+    assert_eq!(of(&world), first);
 }
 
 #[test]

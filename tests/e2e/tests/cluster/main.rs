@@ -5,7 +5,9 @@
 
 mod conformance;
 mod example;
+mod failures;
 mod policies;
+mod world;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use penstock_e2e::Site;
 type Scenario = (&'static str, fn(&Site) -> Result<()>);
 
 fn scenarios() -> Vec<Scenario> {
-    [policies::ALL, example::ALL, conformance::ALL].concat()
+    [policies::ALL, example::ALL, failures::ALL, conformance::ALL].concat()
 }
 
 fn main() -> ExitCode {
