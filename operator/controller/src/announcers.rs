@@ -9,6 +9,10 @@ use std::{
 /// How long connections wait on a node for its next proxy: its agent keeps the sockets that long.
 const BETWEEN_PROXIES: Duration = Duration::from_secs(15);
 
+/// How long a token that could not be examined speaks for all nodes: longer than they wait between two
+/// attempts.
+const BLIND: Duration = Duration::from_secs(10);
+
 /// The nodes whose agent and whose proxy are ready, or that are only between two of one kind: an address
 /// that moved would break the connections that it has.
 #[derive(Debug, Default)]
@@ -22,8 +26,16 @@ impl Announcers {
     ///
     /// A node without an agent steers as before, and only its next agent could stop it from answering
     /// for an address; so it stays for as long as a proxy is ready. One without a proxy stays while its
-    /// agent keeps connections waiting. One that is silent altogether is gone.
-    pub(crate) fn look(&mut self, views: &[NodeView], now: Instant) -> BTreeSet<String> {
+    /// agent keeps connections waiting. One that is silent altogether is gone, unless nodes are turned
+    /// away because nobody can examine tokens (since the API server is away): `unexamined` is when one
+    /// was.
+    pub(crate) fn look(
+        &mut self,
+        views: &[NodeView],
+        unexamined: Option<Instant>,
+        now: Instant,
+    ) -> BTreeSet<String> {
+        let blind = unexamined.is_some_and(|at| now.saturating_duration_since(at) < BLIND);
         let of = |role, ready: bool| -> BTreeSet<&String> {
             let alive = views.iter().filter(|v| now.saturating_duration_since(v.heard) < SILENCE);
             let of_role = alive.filter(|v| v.identity.role == role && (v.joined || !ready));
@@ -33,7 +45,7 @@ impl Announcers {
         let lives = of(Role::Agent, false);
         self.ready.retain(|node, since| {
             let between = now.saturating_duration_since(*since) < BETWEEN_PROXIES;
-            proxies.contains(node) || (between && lives.contains(node))
+            blind || proxies.contains(node) || (between && lives.contains(node))
         });
         for node in agents.intersection(&proxies) {
             self.ready.insert((*node).clone(), now);
@@ -82,37 +94,49 @@ mod tests {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
         let (ready, not) = (Some((true, now)), Some((false, now)));
         for said in [[None, ready], [ready, None], [not, ready], [ready, not]] {
-            assert!(announcers.look(&views(said), now).is_empty(), "{said:?}");
+            assert!(announcers.look(&views(said), None, now).is_empty(), "{said:?}");
         }
-        assert_eq!(announcers.look(&views([ready, ready]), now), BTreeSet::from(["n".into()]));
+        assert_eq!(
+            announcers.look(&views([ready, ready]), None, now),
+            BTreeSet::from(["n".into()])
+        );
     }
 
     #[test]
     fn it_stays_between_two_agents_for_as_long_as_a_proxy_serves() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
-        announcers.look(&views([Some((true, now)), Some((true, now))]), now);
+        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
         let later = now + seconds(600);
         let (ready, not) = (Some((true, later)), Some((false, later)));
-        assert!(!announcers.look(&views([None, ready]), later).is_empty());
-        assert!(!announcers.look(&views([not, ready]), later).is_empty());
-        assert!(announcers.look(&views([None, None]), later).is_empty());
+        assert!(!announcers.look(&views([None, ready]), None, later).is_empty());
+        assert!(!announcers.look(&views([not, ready]), None, later).is_empty());
+        assert!(announcers.look(&views([None, None]), None, later).is_empty());
     }
 
     #[test]
     fn it_stays_between_two_proxies_for_as_long_as_connections_wait() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
-        announcers.look(&views([Some((true, now)), Some((true, now))]), now);
+        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
         let soon = now + seconds(14);
-        assert!(!announcers.look(&views([Some((true, soon)), None]), soon).is_empty());
+        assert!(!announcers.look(&views([Some((true, soon)), None]), None, soon).is_empty());
         let late = now + seconds(15);
-        assert!(announcers.look(&views([Some((true, late)), None]), late).is_empty());
+        assert!(announcers.look(&views([Some((true, late)), None]), None, late).is_empty());
+    }
+
+    #[test]
+    fn nobody_leaves_while_nobody_can_prove_who_they_are() {
+        let (mut announcers, now) = (Announcers::default(), Instant::now());
+        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
+        let later = now + seconds(60);
+        assert!(!announcers.look(&[], Some(later - seconds(9)), later).is_empty());
+        assert!(announcers.look(&[], Some(later - BLIND), later).is_empty());
     }
 
     #[test]
     fn a_node_that_is_silent_leaves_when_the_serving_set_does() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
         let views = views([Some((true, now)), Some((true, now))]);
-        assert!(!announcers.look(&views, now + seconds(4)).is_empty());
-        assert!(announcers.look(&views, now + SILENCE).is_empty());
+        assert!(!announcers.look(&views, None, now + seconds(4)).is_empty());
+        assert!(announcers.look(&views, None, now + SILENCE).is_empty());
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics)
             let gauge = metrics.nodes.get_or_create(&label);
             gauge.set(i64::try_from(connected).unwrap_or(i64::MAX));
         }
-        let view = view(&publisher, announcers.look(&views, now));
+        let view = view(&publisher, announcers.look(&views, publisher.fleet().unexamined(), now));
         if told.as_ref() != Some(&view) {
             inbox.send(Input::Fleet(view.clone()));
             told = Some(view);

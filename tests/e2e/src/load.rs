@@ -3,7 +3,12 @@
 use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, body::Incoming, client::conn, header};
+use hyper::{
+    Request,
+    body::Incoming,
+    client::conn::{self, TrySendError},
+    header,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     net::SocketAddr,
@@ -149,7 +154,7 @@ async fn http1(control: Arc<Control>) -> Tally {
         };
         while !control.stop.load(Relaxed) && sender.ready().await.is_ok() {
             let request = request(&control, &control.path);
-            let closes = exchange(&control, sender.send_request(request), &mut tally).await;
+            let closes = exchange(&control, sender.try_send_request(request), &mut tally).await;
             if closes {
                 break;
             }
@@ -200,7 +205,7 @@ async fn http2_stream(
     while !control.stop.load(Relaxed) && sender.ready().await.is_ok() {
         let target = format!("http://{}{}", control.host, control.path);
         let request = request(&control, &target);
-        exchange(&control, sender.send_request(request), &mut tally).await;
+        exchange(&control, sender.try_send_request(request), &mut tally).await;
         if tally.failures.len() >= 20 {
             break;
         }
@@ -218,20 +223,28 @@ fn request(control: &Control, target: &str) -> Request<Empty<Bytes>> {
     request
 }
 
-/// Waits for one answer and counts it; true when the server will close the connection.
+/// Waits for one answer and counts it; true when the connection is of no more use. A request that the
+/// connection did not take is no answer and no failure: nothing of it was sent.
 async fn exchange<F>(control: &Control, sent: F, tally: &mut Tally) -> bool
 where
-    F: Future<Output = hyper::Result<hyper::Response<Incoming>>>,
+    F: Future<Output = Result<hyper::Response<Incoming>, TrySendError<Request<Empty<Bytes>>>>>,
 {
     let begin = Instant::now();
     control.in_flight.fetch_add(1, Relaxed);
     let outcome = async {
-        let response = sent.await.map_err(|e| format!("no answer: {e:?}"))?;
+        let response = match sent.await {
+            Ok(response) => response,
+            Err(mut error) => match error.take_message() {
+                // Handed back: the connection was told to go before the request was on it.
+                Some(_unsent) => return Ok(None),
+                None => return Err(format!("no answer: {:?}", error.into_error())),
+            },
+        };
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|e| format!("body broke off: {e:?}"))?.to_bytes();
         let closes = head.headers.get(header::CONNECTION).is_some_and(|v| v == "close");
         if head.status == 200 {
-            Ok(closes)
+            Ok(Some(closes))
         } else {
             Err(format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body)))
         }
@@ -239,7 +252,8 @@ where
     let outcome = outcome.await;
     control.in_flight.fetch_sub(1, Relaxed);
     match outcome {
-        Ok(closes) => {
+        Ok(None) => true,
+        Ok(Some(closes)) => {
             tally.answered += 1;
             control.answered.fetch_add(1, Relaxed);
             tally.latencies.push(begin.elapsed());

@@ -17,6 +17,8 @@ pub struct Fleet(Arc<Shared>);
 struct Shared {
     target: watch::Sender<Target>,
     members: Mutex<Members>,
+    /// When a token could not be examined last.
+    unexamined: Mutex<Option<Instant>>,
     said: Notify,
 }
 
@@ -87,6 +89,17 @@ impl Fleet {
     /// All nodes that were heard of lately.
     pub fn views(&self, now: Instant) -> Vec<NodeView> {
         self.0.members.lock().views(now).cloned().collect()
+    }
+
+    /// When somebody who may be a node was last turned away because nobody could examine the token: the
+    /// silence of a node says little then.
+    pub fn unexamined(&self) -> Option<Instant> {
+        *self.0.unexamined.lock()
+    }
+
+    /// A token could not be examined.
+    pub(super) fn not_examined(&self) {
+        *self.0.unexamined.lock() = Some(Instant::now());
     }
 
     /// What the serving set says about what was published last.

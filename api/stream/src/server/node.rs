@@ -77,7 +77,12 @@ impl StreamMethod {
         if !target.borrow().is_leading() {
             return Err(End::NotLeader.status());
         }
-        let who = self.gatekeeper.identify(request.metadata(), request.extensions()).await?;
+        let identified = self.gatekeeper.identify(request.metadata(), request.extensions()).await;
+        let who = identified.inspect_err(|status| {
+            if status.code() == Code::Unavailable {
+                self.fleet.not_examined();
+            }
+        })?;
         let (outbound, mut queue) = mpsc::channel(QUEUE);
         let stream = Stream { inbound: request.into_inner(), outbound, target };
         tokio::spawn(self.run(who, stream));

@@ -92,6 +92,9 @@ impl Candidate {
         {
             tracing::warn!(lease = self.options.lease, problem, "cannot look after the lease");
         }
+        if problem.is_some() {
+            self.election.blind();
+        }
         self.trouble = problem.is_some();
     }
 

@@ -100,6 +100,12 @@ impl Election {
         self.until = Some(sent + self.timing.deadline);
     }
 
+    /// The lease could not be looked at. Its holder may not have been able to renew it either, so that
+    /// time does not count against it: when the API server comes back, who led goes on.
+    pub(super) fn blind(&mut self) {
+        self.seen = None;
+    }
+
     /// Somebody else holds the lease.
     pub(super) fn lost(&mut self) {
         self.until = None;
@@ -182,6 +188,17 @@ mod tests {
                 (true, spec.lease_transitions.unwrap_or_default())
             }
         }
+    }
+
+    #[test]
+    fn who_led_goes_on_after_the_api_server_was_away() {
+        let mut election = election();
+        let lease = held("b", "7");
+        assert!(!step(&mut election, Some(&lease), at(0)).0);
+        election.blind();
+        assert!(!step(&mut election, Some(&lease), at(60)).0, "its holder could not renew it");
+        assert!(!step(&mut election, Some(&lease), at(74)).0);
+        assert!(step(&mut election, Some(&lease), at(75)).0, "it could since");
     }
 
     #[test]

@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(15 + 2);
 /// For how long the API server is away.
 const AWAY: Duration = Duration::from_secs(20);
 /// Longest time in which an address moves from a node that is gone.
-const FAILOVER: Duration = Duration::from_secs(8);
+const FAILOVER: Duration = Duration::from_secs(12);
 
 fn operator_lost(site: &Site) -> Result<()> {
     let world = World::new(site, "e2e-operator-lost")?;
@@ -44,7 +44,7 @@ fn operator_lost(site: &Site) -> Result<()> {
     let begin = Instant::now();
     let force = ["delete", "pod", &first.name, "--grace-period=0", "--force"];
     site.kubectl(&[&["-n", NAMESPACE][..], &force].concat())?;
-    world.round("pod-deleted", "[]")?;
+    world.round("pod-deleted", "")?;
     site.eventually("another replica leads", || {
         let leader = site.leader()?;
         ensure!(leader.name != first.name, "{} leads", leader.name);
@@ -144,7 +144,11 @@ fn proxy_killed(site: &Site) -> Result<()> {
     let watched = world.watched()?;
     let begin = Instant::now();
     site.signal(&proxy, Signal::KILL)?;
-    // It waits in a socket that the agent holds.
+    site.eventually("the process ends", || {
+        ensure!(!site.runs(&proxy)?, "it runs");
+        Ok(())
+    })?;
+    // What comes now waits in a socket that the agent holds, until the next process accepts.
     let answer = get(world.address, "echo.example", "/")?;
     ensure!(answer.status == 200, "{answer:?}");
     println!("  proxy killed: a new connection was answered after {:.1?}", begin.elapsed());

@@ -7,6 +7,7 @@ mod conformance;
 mod example;
 mod failures;
 mod policies;
+mod traces;
 mod world;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use penstock_e2e::Site;
 type Scenario = (&'static str, fn(&Site) -> Result<()>);
 
 fn scenarios() -> Vec<Scenario> {
-    [policies::ALL, example::ALL, failures::ALL, conformance::ALL].concat()
+    [policies::ALL, example::ALL, failures::ALL, traces::ALL, conformance::ALL].concat()
 }
 
 fn main() -> ExitCode {

@@ -40,20 +40,21 @@ spec:
 "
         ))?;
         let mut world = Self { site, namespace, address: SocketAddr::from(([0; 4], 0)) };
-        world.round("begin", "[]")?;
+        world.round("begin", "")?;
         world.address = site.gateway(namespace, "edge", 80)?;
         site.route(namespace, "echo")?;
         site.eventually("it is served", || world.serves("begin"))?;
         Ok(world)
     }
 
-    /// Changes the route: the backend sees this name in `x-round`. `filters` are further filters.
-    pub(crate) fn round(&self, name: &str, filters: &str) -> Result<()> {
+    /// Changes the route: the backend sees this name in `x-round`. `filter` is one more filter, or
+    /// empty.
+    pub(crate) fn round(&self, name: &str, filter: &str) -> Result<()> {
         let namespace = self.namespace;
-        let filters = filters.trim_start_matches('[').trim_end_matches(']');
         let stamp = format!(
             "{{ type: RequestHeaderModifier, requestHeaderModifier: {{ set: [{{ name: x-round, value: {name} }}] }} }}"
         );
+        let comma = if filter.is_empty() { "" } else { ", " };
         self.site.apply(&format!(
             "
 apiVersion: gateway.networking.k8s.io/v1
@@ -62,7 +63,7 @@ metadata: {{ name: echo, namespace: {namespace} }}
 spec:
   parentRefs: [{{ name: edge }}]
   rules:
-    - filters: [{stamp}, {filters}]
+    - filters: [{stamp}{comma}{filter}]
       backendRefs: [{{ name: echo, port: 80 }}]
 "
         ))
@@ -80,7 +81,7 @@ spec:
     /// Makes a change and gives the time until it is served.
     pub(crate) fn change(&self, round: &str) -> Result<Duration> {
         let begin = Instant::now();
-        self.round(round, "[]")?;
+        self.round(round, "")?;
         self.site.eventually(&format!("round {round} is served"), || self.serves(round))?;
         Ok(begin.elapsed())
     }
