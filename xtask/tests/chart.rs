@@ -318,3 +318,27 @@ fn definitions_come_with_the_chart_and_stay_when_it_goes() {
     let without = objects(&["crds.install=false"]);
     assert!(without.iter().all(|object| object["kind"] != "CustomResourceDefinition"));
 }
+
+#[test]
+fn where_modules_come_from_is_told_to_the_operator() {
+    let arguments = |values: &[&str]| {
+        let pod = pod(&objects(values), "Deployment", "penstock-operator");
+        pod["containers"][0]["args"].clone()
+    };
+    let usual = arguments(&[]);
+    assert!(texts(&usual).contains(&"--module-refresh=300"), "{usual}");
+    assert!(!usual.to_string().contains("--plain-registry"), "{usual}");
+    let named = "operator.plainRegistries={registry.example:5000,10.0.0.1:5000}";
+    let named = arguments(&[named, "operator.moduleRefresh=60"]);
+    for argument in [
+        "--module-refresh=60",
+        "--plain-registry=registry.example:5000",
+        "--plain-registry=10.0.0.1:5000",
+    ] {
+        assert!(texts(&named).contains(&argument), "{argument} in {named}");
+    }
+    for wrong in ["operator.plainRegistries={http://registry}", "operator.moduleRefresh=0"] {
+        let output = helm(&["template", "penstock"], &[wrong]);
+        assert!(!output.status.success(), "{wrong}");
+    }
+}

@@ -116,7 +116,7 @@ pub struct ConfigMapSource {
 pub struct OciSource {
     /// `registry/repository@sha256:` and 64 hexadecimal digits, a tag may stand before the `@`. With
     /// a tag alone, `registry/repository:tag`, what it means is looked up again every five minutes
-    /// and `status.digest` says what is in use.
+    /// (`operator.moduleRefresh` of the chart) and `status.digest` says what is in use.
     #[schemars(
         length(min = 1, max = 1024),
         extend("x-kubernetes-validations" = rules(&[(

@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// Registry (`host:port`) of modules that is spoken to without TLS; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     pub plain_registry: Vec<String>,
+    /// Seconds after which a module's tag is looked up again, and what a server refused asked for again.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub module_refresh: u64,
     /// A kubeconfig; without it that of the environment or of the pod.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -124,6 +127,8 @@ pub struct Options {
     pub accounts: Accounts,
     /// See [`RunArgs::node_grace`].
     pub grace: Duration,
+    /// See [`RunArgs::module_refresh`].
+    pub refresh: Duration,
     /// How modules are fetched.
     pub fetch: FetchOptions,
     /// The program whose hidden command `compile` compiles modules; without one this process does.
@@ -157,6 +162,7 @@ impl RunArgs {
                 agent: self.agent_account,
             },
             grace: Duration::from_secs(self.node_grace),
+            refresh: Duration::from_secs(self.module_refresh),
             fetch: FetchOptions {
                 plain_registries: self.plain_registry.into_iter().collect(),
                 ..FetchOptions::default()

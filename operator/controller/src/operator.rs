@@ -101,8 +101,11 @@ pub async fn run_and_tell(
         modules: module_tasks,
         waiting_for: waiting,
     };
-    let core =
-        Core::new(CoreOptions { namespace: options.namespace.clone(), grace: options.grace });
+    let core = Core::new(CoreOptions {
+        namespace: options.namespace.clone(),
+        grace: options.grace,
+        refresh: options.refresh,
+    });
     let engine = Engine::new(core, clock, inputs, outlets, metrics.clone());
     spawn("core", move || engine.run())?;
     let host = Host::new(HostConfig::default())?;

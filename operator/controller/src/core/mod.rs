@@ -39,6 +39,8 @@ pub struct CoreOptions {
     pub namespace: String,
     /// For how long a new leader gives nodes to find it.
     pub grace: Duration,
+    /// After which time it is looked up again what the tag of a module means.
+    pub refresh: Duration,
 }
 
 /// Everything that the operator knows.
@@ -81,7 +83,7 @@ impl Core {
         Self {
             index: Index::new(settings),
             listing: Listing::default(),
-            modules: ModuleBook::default(),
+            modules: ModuleBook::new(options.refresh),
             serving: Serving::new(options.grace),
             statuses: StatusBook::default(),
             services: ServiceBook::new(options.namespace),

@@ -10,17 +10,17 @@ use std::{sync::Arc, time::Duration};
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The longest wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// After which time a tag is looked up again, and a module from afar that could not be had for a
-/// reason that only somebody else can change.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// For how long the first configuration waits for the modules of the filters that were there from
 /// the start: nodes serve them, and must not be told otherwise only because this process began.
 const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was asked about each filter, and what came back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ModuleBook {
     asked: ByName<Asked>,
+    /// After which time a tag is looked up again, and a module from afar that could not be had for a
+    /// reason that only somebody else can change.
+    refresh: Duration,
     /// Until when the first configuration waits.
     patience: Option<Duration>,
 }
@@ -49,6 +49,11 @@ enum Source {
 }
 
 impl ModuleBook {
+    /// Nothing was asked yet. What others may have changed is asked again after `refresh`.
+    pub(crate) fn new(refresh: Duration) -> Self {
+        Self { asked: ByName::default(), refresh, patience: None }
+    }
+
     /// What to ask now: filters that are new, that changed, whose ConfigMap changed, or whose module
     /// could not be had some time ago.
     pub(crate) fn questions(&mut self, index: &Index, now: Duration) -> Vec<Question> {
@@ -116,8 +121,8 @@ impl ModuleBook {
         let ready = matches!(facts, FilterFacts::Ready { .. });
         let wait = match known.source {
             _ if again => Some(retry(known.failures)),
-            Source::Tag => Some(LOOK_AGAIN),
-            Source::Pinned if !ready => Some(LOOK_AGAIN),
+            Source::Tag => Some(self.refresh),
+            Source::Pinned if !ready => Some(self.refresh),
             Source::Pinned | Source::Object => None,
         };
         known.retry_at = wait.map(|wait| now + wait);
@@ -189,6 +194,8 @@ mod tests {
     use penstock_resources::Object;
     use serde_json::{Value, json};
 
+    const REFRESH: Duration = Duration::from_secs(300);
+
     fn index(module: Value) -> Index {
         let mut index = Index::new(Settings::default());
         let filter = json!({
@@ -220,7 +227,7 @@ mod tests {
     /// Asks and answers each time that it is due. Returns the waits in seconds between, and whether
     /// the answer was news.
     fn life(module: Value, answers: &[FilterFacts]) -> Vec<(Option<u64>, bool)> {
-        let (index, mut book) = (index(module), ModuleBook::default());
+        let (index, mut book) = (index(module), ModuleBook::new(REFRESH));
         let mut now = Duration::from_secs(1);
         let mut life = Vec::new();
         for facts in answers {
@@ -262,7 +269,7 @@ mod tests {
         let source = json!({"url": "https://a.example", "sha256": "0".repeat(64),
                             "caRef": {"name": "ca"}});
         let mut index = index(json!({"http": source}));
-        let mut book = ModuleBook::default();
+        let mut book = ModuleBook::new(REFRESH);
         let now = Duration::ZERO;
         assert_eq!(book.questions(&index, now)[0].config_map, None);
         for version in ["1", "2"] {

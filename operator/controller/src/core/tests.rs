@@ -29,8 +29,11 @@ impl Rig {
 
     /// The same without a lease.
     fn listed(objects: &[Value]) -> Self {
-        let options =
-            CoreOptions { namespace: "penstock-system".into(), grace: Duration::from_secs(10) };
+        let options = CoreOptions {
+            namespace: "penstock-system".into(),
+            grace: Duration::from_secs(10),
+            refresh: Duration::from_secs(300),
+        };
         let mut rig = Self {
             core: Core::new(options),
             now: Duration::from_secs(60),
@@ -231,7 +234,8 @@ fn is_status(action: &Action) -> bool {
 
 #[test]
 fn nothing_is_published_or_written_before_all_lists_are_complete() {
-    let options = CoreOptions { namespace: "p".into(), grace: Duration::ZERO };
+    let options =
+        CoreOptions { namespace: "p".into(), grace: Duration::ZERO, refresh: Duration::ZERO };
     let mut core = Core::new(options);
     let now = Now { wall: Timestamp::UNIX_EPOCH, since_start: Duration::ZERO };
     core.take(Input::Leading(true), now);

@@ -97,6 +97,7 @@ impl Rig {
                 agent: "penstock-agent".into(),
             },
             grace: Duration::from_secs(10),
+            refresh: Duration::from_secs(300),
             fetch: penstock_modules::FetchOptions::default(),
             compiler: None,
         };
