@@ -11,6 +11,7 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
+use xtask_components::heavy;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_penstock-operator");
 
@@ -25,38 +26,6 @@ fn compiler(host: &Host, limits: CompileLimits) -> ChildCompiler {
 fn header_rules() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../filters/dist/header-rules.wasm");
     fs::read(path).expect("build the filters first: cargo xtask filters")
-}
-
-/// A component with one function of a body that takes long to compile: `n` additions.
-fn large(n: usize) -> Vec<u8> {
-    // i32.const 1, i32.add; so that no pass can fold it, each takes the parameter: local.get 0.
-    let mut body = vec![0, 0x20, 0];
-    for _ in 0..n {
-        body.extend_from_slice(&[0x20, 0, 0x41, 3, 0x6c, 0x73, 0x41, 5, 0x6a]);
-    }
-    body.push(0x0b);
-    let section = |id: u8, content: &[u8]| [&[id][..], &leb(content.len()), content].concat();
-    let core = [
-        b"\0asm\x01\0\0\0".to_vec(),
-        section(1, &[1, 0x60, 1, 0x7f, 1, 0x7f]),
-        section(3, &[1, 0]),
-        section(10, &[&[1][..], &leb(body.len()), &body].concat()),
-    ]
-    .concat();
-    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &core)].concat()
-}
-
-fn leb(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let byte = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            bytes.push(byte);
-            return bytes;
-        }
-        bytes.push(byte | 0x80);
-    }
 }
 
 #[test]
@@ -86,7 +55,7 @@ fn what_is_wrong_with_a_component_is_said_as_when_it_is_compiled_here() {
 #[test]
 fn a_component_that_makes_the_compiler_eat_memory_or_time_harms_only_its_own_filter() {
     let host = host();
-    let component = large(400_000);
+    let component = heavy(1, 400_000);
     let memory = CompileLimits { memory: 64 << 20, ..CompileLimits::default() };
     let whole = CompileLimits { whole: Duration::from_millis(200), ..CompileLimits::default() };
     let code = CompileLimits { code: 1 << 10, ..CompileLimits::default() };

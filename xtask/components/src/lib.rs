@@ -2,11 +2,13 @@
 //! their own. Small on purpose: it knows the toolchain and the encoder, nothing of Penstock.
 
 mod build;
+mod heavy;
 mod tools;
 
 use std::path::{Path, PathBuf};
 
 pub use build::{Component, build, encode, imports, target_dir};
+pub use heavy::heavy;
 pub use tools::{ebpf_toolchain, wasm_toolchain, wasm_tools, without_cargo};
 
 /// The root of the repository.

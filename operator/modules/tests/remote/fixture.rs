@@ -5,11 +5,38 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use penstock_gateway::FilterReason;
 use penstock_modules::{Access, Failure, FetchOptions, Fetcher, Patience, Reach};
 use penstock_resources::{Object, WasmFilter};
+use penstock_test_ports::free_port;
+use penstock_test_registry::RegistryServer;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 /// Bytes that a module may have here.
 pub(crate) const LIMIT: usize = 64 << 10;
+
+/// A registry without TLS.
+pub(crate) fn plain(folder: &Path) -> RegistryServer {
+    RegistryServer::plain(folder, free_address(), "localhost").expect("a registry")
+}
+
+/// A registry with TLS that asks for a password.
+pub(crate) fn private(folder: &Path, certificate: &str, key: &str) -> RegistryServer {
+    let registry = RegistryServer::private(folder, free_address(), "localhost", certificate, key);
+    registry.expect("a registry")
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// Pushes a component. Returns the digest of its manifest.
+pub(crate) fn push(
+    registry: &RegistryServer,
+    repository: &str,
+    tag: &str,
+    component: &[u8],
+) -> String {
+    registry.push(repository, tag, component).expect("the registry takes it")
+}
 
 /// A filter with this source.
 pub(crate) fn filter(module: Value) -> WasmFilter {

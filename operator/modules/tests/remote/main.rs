@@ -2,7 +2,6 @@
 
 mod fixture;
 mod registry;
-mod registry_server;
 mod token;
 mod web;
 mod web_server;

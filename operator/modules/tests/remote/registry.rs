@@ -1,8 +1,7 @@
 //! Modules from a real registry.
 
-use crate::{
-    fixture::{assert_failed, fetch, fetch_with, fetcher, filter, image, pull_secret},
-    registry_server::RegistryServer,
+use crate::fixture::{
+    assert_failed, fetch, fetch_with, fetcher, filter, image, plain, private, pull_secret, push,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use penstock_filter_host::digest;
@@ -15,14 +14,14 @@ use std::fs;
 #[test]
 fn a_tag_is_followed_and_a_digest_stays() {
     let folder = tempfile::tempdir().expect("a folder");
-    let registry = RegistryServer::plain(folder.path());
+    let registry = plain(folder.path());
     let (host, fetcher) = (&registry.host, fetcher(&registry.host));
-    let first = registry.push("team/filter", "v1", b"one");
+    let first = push(&registry, "team/filter", "v1", b"one");
     let (tag, pinned) = (format!("{host}/team/filter:v1"), format!("{host}/team/filter@{first}"));
     assert_eq!(fetch(&fetcher, &image(&tag)).expect("a module"), &b"one"[..]);
     assert_eq!(fetch(&fetcher, &image(&pinned)).expect("a module"), &b"one"[..]);
 
-    registry.push("team/filter", "v1", b"two");
+    push(&registry, "team/filter", "v1", b"two");
     assert_eq!(fetch(&fetcher, &image(&tag)).expect("a module"), &b"two"[..]);
     let both = format!("{host}/team/filter:v1@{first}");
     for fetcher in [&fetcher, &self::fetcher(host)] {
@@ -34,14 +33,14 @@ fn a_tag_is_followed_and_a_digest_stays() {
 #[test]
 fn what_a_registry_does_not_have_says_so_and_what_it_changed_is_not_used() {
     let folder = tempfile::tempdir().expect("a folder");
-    let registry = RegistryServer::plain(folder.path());
+    let registry = plain(folder.path());
     let (host, fetcher) = (&registry.host, fetcher(&registry.host));
-    registry.push("a", "v1", b"one");
+    push(&registry, "a", "v1", b"one");
     for missing in ["a:v2", "b:v1", &format!("a@sha256:{}", "0".repeat(64))] {
         let result = fetch(&fetcher, &image(&format!("{host}/{missing}")));
         assert_failed(result, FilterReason::ModuleNotFound, "push the module");
     }
-    registry.push("a", "large", &vec![0; crate::fixture::LIMIT + 1]);
+    push(&registry, "a", "large", &vec![0; crate::fixture::LIMIT + 1]);
     let result = fetch(&fetcher, &image(&format!("{host}/a:large")));
     assert_failed(result, FilterReason::TooLarge, "strip it");
 
@@ -53,19 +52,19 @@ fn what_a_registry_does_not_have_says_so_and_what_it_changed_is_not_used() {
 #[test]
 fn a_registry_that_stalls_or_is_away_is_left_in_time_and_asked_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut registry = RegistryServer::plain(folder.path());
+    let mut registry = plain(folder.path());
     let fetcher = fetcher(&registry.host);
-    registry.push("a", "v1", b"one");
+    push(&registry, "a", "v1", b"one");
     let filter = image(&format!("{}/a:v1", registry.host));
 
-    registry.freeze(true);
+    registry.freeze(true).expect("it runs");
     assert_failed(fetch(&fetcher, &filter), FilterReason::FetchFailed, "within 500ms");
-    registry.freeze(false);
+    registry.freeze(false).expect("it runs");
     assert_eq!(fetch(&fetcher, &filter).expect("a module"), &b"one"[..]);
 
     registry.stop();
     assert_failed(fetch(&fetcher, &filter), FilterReason::FetchFailed, "cannot connect");
-    registry.start_again();
+    registry.start_again().expect("a registry");
     assert_eq!(fetch(&fetcher, &filter).expect("a module"), &b"one"[..]);
 }
 
@@ -87,32 +86,32 @@ fn authority() -> (String, String, String) {
 fn a_private_registry_wants_its_ca_and_a_pull_secret() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ca, certificate, key) = authority();
-    RegistryServer::plain(folder.path()).push("a", "v1", b"one");
-    let registry = RegistryServer::private(folder.path(), &certificate, &key);
+    push(&plain(folder.path()), "a", "v1", b"one");
+    let registry = private(folder.path(), &certificate, &key);
     let (host, fetcher) = (&registry.host, fetcher(""));
     let source = json!({
         "image": format!("{host}/a:v1"), "pullSecretRef": {"name": "s"}, "caRef": {"name": "ca"},
     });
-    let private = filter(json!({"oci": source}));
+    let named = filter(json!({"oci": source}));
     let authorities =
         ConfigMap { data: Some([("ca.crt".to_owned(), ca)].into()), ..ConfigMap::default() };
     let access = |user, password| Access {
         pull_secret: Some(pull_secret(host, user, password)),
         authorities: Some(authorities.clone()),
     };
-    let module = fetch_with(&fetcher, &private, &access("a", "s3cret"));
+    let module = fetch_with(&fetcher, &named, &access("a", "s3cret"));
     assert_eq!(module.expect("a module"), &b"one"[..]);
 
     let result = fetch(&fetcher, &image(&format!("{host}/a:v1")));
     assert_failed(result, FilterReason::FetchFailed, "name it with caRef");
     for (user, password) in [("a", "s3cret!"), ("b", "s3cret")] {
-        let result = fetch_with(&fetcher, &private, &access(user, password));
+        let result = fetch_with(&fetcher, &named, &access(user, password));
         assert_failed(result, FilterReason::AccessDenied, "pull secret");
     }
     let elsewhere = Access {
         pull_secret: Some(pull_secret("other.example", "a", "s3cret")),
         ..access("a", "s3cret")
     };
-    let result = fetch_with(&fetcher, &private, &elsewhere);
+    let result = fetch_with(&fetcher, &named, &elsewhere);
     assert_failed(result, FilterReason::AccessDenied, "an entry for it");
 }
