@@ -1,7 +1,11 @@
 //! What a component must be to become a module.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use penstock_config::PolicyKind;
-use penstock_filter_host::{CompiledModule, Host, HostConfig, ModuleError};
+use penstock_filter_host::{
+    CompiledModule, Host, HostConfig, ModuleError,
+    signature::{ENGINE, Subject, TARGET, sign},
+};
 
 use crate::support::{Words, config, count, guest, mode, prepare, shared};
 use penstock_filter_host::Worker;
@@ -99,4 +103,32 @@ fn a_compiled_module_travels_as_bytes() {
     // SAFETY: refused before anything is interpreted as code.
     let error = unsafe { CompiledModule::from_artifact(&host, b"something else") };
     assert!(matches!(error, Err(ModuleError::Artifact(_))));
+}
+
+/// The way in which a proxy gets modules.
+#[test]
+fn a_proxy_loads_what_its_operator_signed_for_this_very_module_and_nothing_else() {
+    let module = shared().compile(guest("headers")).expect("a module");
+    let other = shared().compile(guest("capable")).expect("a module");
+    let artifact = |module: &CompiledModule| module.to_artifact().expect("an artifact");
+    let (operator, foreigner) =
+        (Ed25519KeyPair::generate().expect("a key"), Ed25519KeyPair::generate().expect("a key"));
+    let key = operator.public_key().as_ref();
+    let wanted = module.info().digest.as_str();
+    let of = |digest| Subject { digest, engine: ENGINE, target: TARGET };
+    let host = Host::new(config()).expect("a host");
+    for (bytes, cause) in [
+        (artifact(&module), "not a signed artifact"),
+        (sign(&artifact(&module), of(wanted), &foreigner), "another operator"),
+        (sign(&artifact(&other), of(&other.info().digest), &operator), "for another module"),
+        // Even the operator cannot pass one module off as another.
+        (sign(&artifact(&other), of(wanted), &operator), "it says that it is"),
+    ] {
+        let error = host.load_signed(wanted, &bytes, key).expect_err(cause);
+        assert!(error.to_string().contains(cause), "{error}");
+        assert!(host.module(wanted).is_none() && host.module(&other.info().digest).is_none());
+    }
+    let signed = sign(&artifact(&module), of(wanted), &operator);
+    host.load_signed(wanted, &signed, key).expect("it is ours");
+    assert!(host.module(wanted).is_some());
 }
