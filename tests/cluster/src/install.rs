@@ -13,6 +13,8 @@ const RELEASE: &str = "penstock";
 pub const FREE_ADDRESS: &str = "10.88.0.190";
 /// An address of the same network that no pool has.
 pub const UNKNOWN_ADDRESS: &str = "10.88.0.250";
+/// Where a registry may listen that the operator speaks to without TLS: at the client.
+pub const PLAIN_REGISTRY: &str = "10.88.0.1:5000";
 /// Addresses for Gateways, of the network where the client and the uplinks are.
 const POOL: &str = "
 apiVersion: penstock.dev/v1alpha1
@@ -54,6 +56,9 @@ impl Cluster {
         let mut helm = self.client("helm");
         helm.args([action, RELEASE]).arg(chart).args(["--namespace", NAMESPACE]);
         helm.args(["--set", "image.tag=dev", "--wait", "--timeout", "2m"]);
+        // Tags that move are seen while a test waits.
+        helm.args(["--set", "operator.moduleRefresh=2"]);
+        helm.arg("--set").arg(format!("operator.plainRegistries={{{PLAIN_REGISTRY}}}"));
         if action == "install" {
             helm.arg("--create-namespace");
         }

@@ -99,6 +99,18 @@ impl Load {
         self.control.in_flight.load(Relaxed)
     }
 
+    /// Waits, at most a tenth of a second, for a moment with twenty requests in flight; says how many
+    /// there were at most.
+    pub fn most_in_flight(&self) -> usize {
+        let end = Instant::now() + Duration::from_millis(100);
+        let mut most = 0;
+        while most < 20 && Instant::now() < end {
+            most = most.max(self.in_flight());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        most
+    }
+
     /// Requests that were answered with status 200 so far.
     pub fn answered(&self) -> usize {
         self.control.answered.load(Relaxed)

@@ -124,7 +124,7 @@ fn a_thousand_changes_under_load_lose_no_request() -> Result<()> {
             }
         }
         gateway.write("site.yaml", &site.manifest())?;
-        fewest = fewest.min(most_in_flight(&load));
+        fewest = fewest.min(load.most_in_flight());
         gateway.reload()?;
         let name = if site.backend.address == backends[0].address { "blue" } else { "green" };
         let end = Instant::now() + Duration::from_secs(10);
@@ -147,17 +147,6 @@ fn a_thousand_changes_under_load_lose_no_request() -> Result<()> {
     );
     ensure!(gateway.terminate(Duration::from_secs(20)).context("drain")?, "drain ends with code 0");
     Ok(())
-}
-
-/// Waits, at most a tenth of a second, for a moment with many requests in flight.
-fn most_in_flight(load: &Load) -> usize {
-    let end = Instant::now() + Duration::from_millis(100);
-    let mut most = 0;
-    while most < 20 && Instant::now() < end {
-        most = most.max(load.in_flight());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    most
 }
 
 #[test]

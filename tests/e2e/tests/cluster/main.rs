@@ -3,11 +3,17 @@
 //!
 //! `PENSTOCK_E2E_CLUSTER=FOLDER` uses a cluster that is up already (`cargo xtask cluster up`).
 
+mod compiler;
 mod conformance;
 mod example;
 mod failures;
+mod invalid;
+mod objects;
 mod policies;
+mod registry;
 mod traces;
+mod traps;
+mod versions;
 mod world;
 
 use std::path::Path;
@@ -21,7 +27,7 @@ use penstock_e2e::Site;
 type Scenario = (&'static str, fn(&Site) -> Result<()>);
 
 fn scenarios() -> Vec<Scenario> {
-    [policies::ALL, example::ALL, failures::ALL, traces::ALL, conformance::ALL].concat()
+    [policies::ALL, example::ALL, failures::ALL, traces::ALL, versions::ALL, invalid::ALL, traps::ALL, registry::ALL, compiler::ALL, conformance::ALL].concat()
 }
 
 fn main() -> ExitCode {
