@@ -5,6 +5,9 @@ use penstock_config::State;
 use penstock_net::{NetError, Steering, addresses, announce, devices, nat, routes};
 use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
+/// Drivers of devices whose other end is one pod's.
+const OF_ONE_POD: [&str; 2] = ["veth", "netkit"];
+
 /// What can be done with the node's network. A test has one of its own.
 pub trait Kernel: Send {
     /// Makes a listening socket.
@@ -67,6 +70,8 @@ pub struct NodeKernel {
     node: String,
     state: State,
     proxies: Vec<IpAddr>,
+    /// Devices of the pods of proxies, as long as they are there: whatever a proxy says later.
+    confined: BTreeSet<u32>,
     /// Whether somebody accepts; only then is a listener in force. `None`: not known yet, and what an
     /// earlier agent left stays as it is.
     served: Option<bool>,
@@ -80,6 +85,7 @@ struct Applied {
     wanted: listeners::Wanted,
     local: Vec<IpAddr>,
     announced: BTreeSet<IpAddr>,
+    confined: BTreeSet<u32>,
 }
 
 impl NodeKernel {
@@ -96,6 +102,7 @@ impl NodeKernel {
             node: node.into(),
             state: State::default(),
             proxies: Vec::new(),
+            confined: BTreeSet::new(),
             served: None,
             applied: None,
             refused: BTreeSet::new(),
@@ -125,7 +132,28 @@ impl NodeKernel {
         for index in attached.iter().filter(|index| there.iter().all(|d| d.index != **index)) {
             self.steering.detach(*index)?;
         }
+        self.confined.retain(|index| there.iter().any(|device| device.index == *index));
         self.refused.retain(|name| there.iter().any(|device| device.name == *name));
+        Ok(())
+    }
+
+    /// Notes the devices of the pods at these addresses: what comes from them does not reach the metadata
+    /// of the instance. A device that is not the pod's alone stays out of it, since others may.
+    fn confine(&mut self, proxies: &[IpAddr]) -> Result<(), NetError> {
+        let there = devices()?;
+        for proxy in proxies.iter().filter(|proxy| !self.proxies.contains(proxy)) {
+            let index = routes::device_towards(*proxy)?;
+            let device = there.iter().find(|device| Some(device.index) == index);
+            match device.filter(|device| OF_ONE_POD.contains(&device.kind.as_str())) {
+                Some(device) => _ = self.confined.insert(device.index),
+                None => tracing::warn!(
+                    %proxy,
+                    device = device.map_or("none", |device| device.name.as_str()),
+                    "this proxy has no device of its own on the node: whether it reaches the metadata of \
+                     the instance is up to the hop limit (HttpPutResponseHopLimit=1)"
+                ),
+            }
+        }
         Ok(())
     }
 
@@ -139,7 +167,7 @@ impl NodeKernel {
             ),
         };
         let local = listeners::local(&addresses()?, &wanted.addresses);
-        let next = Applied { wanted, local, announced };
+        let next = Applied { wanted, local, announced, confined: self.confined.clone() };
         if self.applied.as_ref() == Some(&next) {
             return Ok(());
         }
@@ -147,7 +175,8 @@ impl NodeKernel {
         let hosts = listeners::host_routes(&next.wanted.addresses, &next.local);
         let hosts: Vec<_> = hosts.into_iter().collect();
         let dialled: Vec<_> = next.wanted.addresses.iter().copied().collect();
-        nat::install(&dialled)?;
+        let confined: Vec<_> = next.confined.iter().copied().collect();
+        nat::install(&dialled, &confined)?;
         self.steering.set_local(&next.local)?;
         self.steering.set_listeners(&next.wanted.listeners)?;
         routes::set_host(&hosts)?;
@@ -182,6 +211,7 @@ impl Kernel for NodeKernel {
     }
 
     fn configure(&mut self, state: &State, proxies: &[IpAddr]) -> Result<(), NetError> {
+        self.confine(proxies)?;
         self.state.clone_from(state);
         self.proxies = proxies.to_vec();
         self.apply()

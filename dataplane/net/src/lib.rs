@@ -5,7 +5,8 @@
 //!   goes, and a newer agent replaces them without a gap.
 //! - [`routes`]: what the programs marked is routed to this node, and what processes of the node send to
 //!   a Gateway passes the programs too.
-//! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT.
+//! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT; and proxies from
+//!   the instance's metadata.
 //! - [`announce()`]: which addresses the node answers for on its uplink.
 //! - [`workers`]: the sockets that the workers accept on.
 //! - [`probe()`]: what the kernel lacks, each thing named.

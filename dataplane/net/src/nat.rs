@@ -1,4 +1,5 @@
-//! Keeps steered connections from NAT, in the network namespace of the calling thread.
+//! What nftables does for us, in the network namespace of the calling thread: it keeps steered connections
+//! from NAT, and the proxies from the metadata of the cloud's instance.
 //!
 //! kube-proxy translates what goes to a Service's address, and a LoadBalancer Service of a Gateway has
 //! the very address that the programs steer by. A connection that is not tracked is not translated, so
@@ -7,17 +8,23 @@
 //! ```text
 //! table inet penstock {
 //!   set host4, host6                                 addresses that processes of the node dial
-//!   chain prerouting: meta mark & 0x3000 == 0x1000 notrack       what the programs marked
+//!   set proxies                                      devices of the pods of proxies
+//!   chain prerouting: meta iif @proxies ip daddr 169.254.169.254 drop  (and ip6 fd00:ec2::254)
+//!                     meta mark & 0x3000 == 0x1000 notrack       what the programs marked
 //!   chain output:     meta mark & 0x3000 == 0x2000 notrack       what the workers answer
 //!                     meta oifname "lo" tcp ip daddr @host4 notrack   (and ip6): not marked yet here
 //! }
 //! ```
 //!
+//! With the instance's metadata come the node's credentials. The hop limit of its answers keeps them from
+//! pods only where it is 1, and node groups of EKS have 2. A pod is known by its device here, and not by
+//! its address: the device goes with the pod, and its address may be another's next.
+//!
 //! It is made by netlink and not by `nft`, whose library would be the only thing in the agent's image
 //! that is not Rust. The whole table is replaced in one transaction.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use penstock_ebpf_common::{ANSWER_MARK, MARK_MASK, STEERED_MARK, TCP};
 use rustix::io::Errno;
@@ -47,43 +54,59 @@ const IPV6: u8 = 10;
 const PREROUTING: u32 = 0;
 const OUTPUT: u32 = 3;
 const RAW: i32 = -300;
-/// The first register, of 16 bytes.
+/// The first register, of 16 bytes, and the one of verdicts.
 const REGISTER: u32 = 1;
+const VERDICT_REGISTER: u32 = 0;
+/// `NFTA_DATA_VERDICT`, `NF_DROP`.
+const VERDICT: u16 = 2;
+const DROP: u32 = 0;
 /// `NFTA_LIST_ELEM`, `NFTA_DATA_VALUE`.
 const ELEMENT: u16 = 1;
 const VALUE: u16 = 1;
 /// `NFT_META_*`.
 const MARK: u32 = 3;
+const IN_DEVICE: u32 = 4;
 const OUT_DEVICE: u32 = 7;
 const FAMILY: u32 = 15;
 const PROTOCOL: u32 = 16;
 /// Length of a device's name in a register.
 const DEVICE_NAME: usize = 16;
 
-/// A family's set: name, number within the transaction, family, where the destination lies in the
-/// header and how long it is.
+/// A set: name, number within the transaction, type (for those who print it) and length of its keys.
 struct Set {
     name: &'static str,
     id: u32,
+    key_type: u32,
+    length: u32,
+}
+
+/// Where a family's destination lies in the header and how long it is.
+struct Destination {
     family: u8,
     offset: u32,
     length: u32,
 }
 
-const SETS: [Set; 2] = [
-    Set { name: "host4", id: 1, family: IPV4, offset: 16, length: 4 },
-    Set { name: "host6", id: 2, family: IPV6, offset: 24, length: 16 },
+const TO4: Destination = Destination { family: IPV4, offset: 16, length: 4 };
+const TO6: Destination = Destination { family: IPV6, offset: 24, length: 16 };
+const HOST: [(Set, Destination); 2] = [
+    (Set { name: "host4", id: 1, key_type: 7, length: 4 }, TO4),
+    (Set { name: "host6", id: 2, key_type: 8, length: 16 }, TO6),
 ];
+const PROXIES: Set = Set { name: "proxies", id: 3, key_type: 20, length: 4 };
+/// Where instances of EC2 find their metadata.
+pub const METADATA: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(169, 254, 169, 254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));
 
-/// Makes the table, or replaces it: these are the addresses that processes of the node dial (see
-/// [`crate::routes::set_host`]).
+/// Makes the table, or replaces it: `host` are the addresses that processes of the node dial (see
+/// [`crate::routes::set_host`]), `proxies` the devices (by index) from which nobody reaches [`METADATA`].
 ///
 /// # Errors
 /// No CAP_NET_ADMIN, or a kernel without nftables or its connection tracking.
-pub fn install(host: &[IpAddr]) -> Result<(), NetError> {
+pub fn install(host: &[IpAddr], proxies: &[u32]) -> Result<(), NetError> {
     let mut messages = gone();
     messages.push(table(NEW_TABLE, CREATE));
-    for set in &SETS {
+    for (set, _) in &HOST {
         messages.push(new_set(set));
         let octets = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -96,12 +119,24 @@ pub fn install(host: &[IpAddr]) -> Result<(), NetError> {
         // An attribute holds 64 KiB; an element of IPv6 takes 28 bytes.
         messages.extend(elements.chunks(2_000).map(|elements| new_elements(set, elements)));
     }
+    messages.push(new_set(&PROXIES));
+    let devices: Vec<_> = proxies.iter().map(|index| index.to_ne_bytes().to_vec()).collect();
+    if !devices.is_empty() {
+        messages.push(new_elements(&PROXIES, &devices));
+    }
     messages.push(chain("prerouting", PREROUTING));
     messages.push(chain("output", OUTPUT));
+    let (metadata4, metadata6) = METADATA;
+    for (to, address) in [(TO4, &metadata4.octets()[..]), (TO6, &metadata6.octets()[..])] {
+        messages.push(rule("prerouting", |rule| {
+            let rule = lookup(load(rule, IN_DEVICE), &PROXIES);
+            discard(equal(destination(rule, &to), address))
+        }));
+    }
     messages.push(rule("prerouting", |rule| notrack(marked(rule, STEERED_MARK))));
     messages.push(rule("output", |rule| notrack(marked(rule, ANSWER_MARK))));
-    for set in &SETS {
-        messages.push(rule("output", |rule| notrack(to_host(rule, set))));
+    for (set, to) in &HOST {
+        messages.push(rule("output", |rule| notrack(to_host(rule, set, to))));
     }
     transaction(messages).map_err(NetError::netlink("making the table of nftables"))
 }
@@ -163,15 +198,13 @@ fn chain(name: &str, hook: u32) -> Message {
         .text(7, "filter")
 }
 
-/// `NFTA_SET_TABLE`, `_NAME`, `_FLAGS`, `_KEY_TYPE`, `_KEY_LEN`, `_ID`. The key's type is for those who
-/// print it: 7 and 8 are the addresses of the families.
+/// `NFTA_SET_TABLE`, `_NAME`, `_FLAGS`, `_KEY_TYPE`, `_KEY_LEN`, `_ID`.
 fn new_set(set: &Set) -> Message {
-    let key_type = if set.family == IPV4 { 7 } else { 8 };
     message(NEW_SET, CREATE)
         .text(1, TABLE)
         .text(2, set.name)
         .number_be(3, 0)
-        .number_be(4, key_type)
+        .number_be(4, set.key_type)
         .number_be(5, set.length)
         .number_be(10, set.id)
 }
@@ -202,6 +235,14 @@ fn notrack(list: Message) -> Message {
     list.nest(ELEMENT, |expression| expression.text(1, "notrack"))
 }
 
+/// `NFTA_IMMEDIATE_DREG`, `_DATA`; in it `NFTA_VERDICT_CODE`.
+fn discard(list: Message) -> Message {
+    expression(list, "immediate", |data| {
+        data.number_be(1, VERDICT_REGISTER)
+            .nest(2, |data| data.nest(VERDICT, |verdict| verdict.number_be(1, DROP)))
+    })
+}
+
 /// `meta mark & MASK == mark`.
 fn marked(list: Message, mark: u32) -> Message {
     let list = load(list, MARK);
@@ -217,20 +258,25 @@ fn marked(list: Message, mark: u32) -> Message {
 }
 
 /// `oifname "lo" meta nfproto FAMILY meta l4proto tcp ip daddr @set`.
-fn to_host(list: Message, set: &Set) -> Message {
+fn to_host(list: Message, set: &Set, to: &Destination) -> Message {
     let mut loopback = [0; DEVICE_NAME];
     loopback[..2].copy_from_slice(b"lo");
     let list = equal(load(list, OUT_DEVICE), &loopback);
-    let list = equal(load(list, FAMILY), &[set.family]);
     let list = equal(load(list, PROTOCOL), &[TCP]);
-    // `NFTA_PAYLOAD_DREG`, `_BASE` (the network header), `_OFFSET`, `_LEN`.
-    let list = expression(list, "payload", |data| {
-        data.number_be(1, REGISTER)
-            .number_be(2, 1)
-            .number_be(3, set.offset)
-            .number_be(4, set.length)
-    });
-    // `NFTA_LOOKUP_SET`, `_SREG`, `_SET_ID`.
+    lookup(destination(list, to), set)
+}
+
+/// `meta nfproto FAMILY`, and the destination in the register: `NFTA_PAYLOAD_DREG`, `_BASE` (the network
+/// header), `_OFFSET`, `_LEN`.
+fn destination(list: Message, to: &Destination) -> Message {
+    let list = equal(load(list, FAMILY), &[to.family]);
+    expression(list, "payload", |data| {
+        data.number_be(1, REGISTER).number_be(2, 1).number_be(3, to.offset).number_be(4, to.length)
+    })
+}
+
+/// Whether what is in the register is in the set: `NFTA_LOOKUP_SET`, `_SREG`, `_SET_ID`.
+fn lookup(list: Message, set: &Set) -> Message {
     expression(list, "lookup", |data| {
         data.text(1, set.name).number_be(2, REGISTER).number_be(4, set.id)
     })

@@ -166,6 +166,20 @@ impl Netlink {
         Ok(())
     }
 
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn ask(&self, message: Message) -> io::Result<Answer> {
+        self.send(vec![message])?;
+        let (kind, answer) =
+            self.receive()?.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+        if kind == ERROR {
+            result(&answer.bytes)?;
+        }
+        Ok(answer)
+    }
+
     /// Asks for all entries of a kind.
     pub(crate) fn dump(&self, kind: u16, header: &[u8]) -> io::Result<Vec<Answer>> {
         self.send(vec![Message::new(kind, DUMP, header)])?;

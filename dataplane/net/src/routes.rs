@@ -124,6 +124,29 @@ pub fn remove() -> Result<(), NetError> {
     Ok(())
 }
 
+/// The device by which packets of this node leave for an address.
+///
+/// # Errors
+/// The kernel does not answer. That there is no route is no error.
+pub fn device_towards(address: IpAddr) -> Result<Option<u32>, NetError> {
+    let fail = NetError::netlink("finding the device of an address");
+    let netlink = Netlink::route().map_err(&fail)?;
+    let (family, octets) = octets(address);
+    let mut header = [0; HEADER];
+    header[0] = family as u8;
+    header[1] = u8::try_from(octets.len() * 8).unwrap_or(u8::MAX);
+    let question = Message::new(GET_ROUTE, 0, &header).attribute(DESTINATION, &octets);
+    match netlink.ask(question) {
+        Ok(answer) => {
+            let mut attributes = answer.attributes(HEADER);
+            Ok(attributes.find(|(kind, _)| *kind == DEVICE).and_then(|(_, payload)| word(payload)))
+        }
+        Err(error) if is(&error, &[Errno::NETUNREACH, Errno::HOSTUNREACH]) => Ok(None),
+        Err(error) if is_without_family(&error) => Ok(None),
+        Err(error) => Err(fail(error)),
+    }
+}
+
 fn bring_routes_to(
     netlink: &Netlink,
     family: Family,

@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use penstock_net::{nat, routes};
@@ -33,7 +33,7 @@ fn host(bed: &mut Bed) {
     bed.steer(|steering| {
         let both = [(ip(VIP), Some(ip(NODE))), (ip(VIP6), Some(ip(NODE6)))];
         routes::set_host(&both).unwrap();
-        nat::install(&[ip(VIP), ip(VIP6)]).unwrap();
+        nat::install(&[ip(VIP), ip(VIP6)], &[]).unwrap();
         steering.attach("lo").unwrap();
     });
 }
@@ -70,10 +70,31 @@ fn a_process_of_the_node_is_steered_on_lo_with_the_nodes_address() {
     assert!(dial_soon(&bed.node, VIP6).is_err());
 }
 
+#[test]
+fn what_comes_from_the_device_of_a_proxy_does_not_reach_the_metadata_of_the_instance() {
+    let mut bed = Bed::new(1);
+    let pod = pod(&bed);
+    let metadata = IpAddr::from(nat::METADATA.0);
+    bed.node.ip(&format!("addr add {metadata}/32 dev lo"));
+    let server = bed.node.enter(move || TcpListener::bind((metadata, 80)).unwrap());
+    let reach = || {
+        let patience = std::time::Duration::from_millis(300);
+        pod.enter(move || TcpStream::connect_timeout(&(metadata, 80).into(), patience).is_ok())
+    };
+    let device = bed.node.enter(|| routes::device_towards(ip(POD)).unwrap()).expect("a device");
+    bed.steer(move |_| nat::install(&[], &[device + 1]).unwrap());
+    assert!(reach(), "others do");
+    bed.steer(move |_| nat::install(&[], &[device, device + 1]).unwrap());
+    assert!(!reach());
+    bed.steer(|_| nat::remove().unwrap());
+    assert!(reach());
+    drop(server);
+}
+
 fn dial_soon(from: &Namespace, to: &str) -> std::io::Result<()> {
     let to = SocketAddr::new(ip(to), PORT);
     let patience = std::time::Duration::from_millis(300);
-    from.enter(move || std::net::TcpStream::connect_timeout(&to, patience).map(drop))
+    from.enter(move || TcpStream::connect_timeout(&to, patience).map(drop))
 }
 
 /// Rules like kube-proxy's for a LoadBalancer Service with these addresses: to a backend, which is not
@@ -124,6 +145,6 @@ fn nat_for_the_services_address_does_not_take_what_is_steered() {
         let from = if of_node { &bed.node } else { &bed.client };
         assert!(!kept(&bed, from, vip, own), "{own} to {vip}");
     }
-    bed.steer(|_| nat::install(&[ip(VIP), ip(VIP6)]).unwrap());
+    bed.steer(|_| nat::install(&[ip(VIP), ip(VIP6)], &[]).unwrap());
     assert!(kept(&bed, &bed.client, VIP, CLIENT), "and again");
 }

@@ -141,7 +141,7 @@ impl Bed {
         let dir = pins.dir.clone();
         let steering = node.enter(move || {
             routes::install().unwrap();
-            nat::install(&[]).unwrap();
+            nat::install(&[], &[]).unwrap();
             let mut steering = Steering::load(&dir).unwrap();
             steering.set_listeners(&listeners()).unwrap();
             steering.replace().unwrap();
