@@ -27,6 +27,15 @@ priorityClassName: penstock
 {{- end }}
 {{- end }}
 
+{{/* The operator removes the taint of nodes, and so runs on one that has it. */}}
+{{- define "penstock.operatorTolerations" -}}
+{{- $tolerations := .Values.operator.tolerations }}
+{{- if .Values.agent.taint }}
+{{- $tolerations = append $tolerations (dict "key" .Values.agent.taint "operator" "Exists") }}
+{{- end }}
+{{- toJson $tolerations }}
+{{- end }}
+
 {{/* Variables of every process: telemetry, and who it is. */}}
 {{- define "penstock.environment" -}}
 - name: POD_NAME

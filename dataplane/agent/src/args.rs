@@ -23,7 +23,7 @@ pub enum Command {
     /// Take programs, routes and rules away
     ///
     /// Example: penstock-agent uninstall --pins /sys/fs/bpf/penstock
-    Uninstall(PinArgs),
+    Uninstall(UninstallArgs),
     /// Name what the node lacks; exit code 1 where something is missing
     ///
     /// Example: penstock-agent probe --pins /sys/fs/bpf/penstock
@@ -36,6 +36,20 @@ pub struct PinArgs {
     /// Folder in a BPF file system that holds the programs while no agent runs
     #[arg(long, default_value = "/sys/fs/bpf/penstock")]
     pub pins: PathBuf,
+}
+
+/// What goes, and who is told.
+#[derive(Clone, Debug, Args)]
+pub struct UninstallArgs {
+    #[command(flatten)]
+    /// Where the programs are.
+    pub pins: PinArgs,
+    /// Folder whose contents go as well; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub remove: Vec<PathBuf>,
+    /// Then say so at /livez and /readyz here until SIGTERM, as a pod of a DaemonSet does
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
 }
 
 /// How the agent runs.

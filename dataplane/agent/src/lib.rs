@@ -9,6 +9,7 @@
 //! | `handover` | threads that read what proxies say |
 //! | `apply` | what the operator's stream says |
 //! | `listening`, `kernel` | sockets, programs, routes |
+//! | `uninstall` | takes all of it away |
 
 mod admin;
 mod apply;
@@ -20,6 +21,7 @@ pub mod listeners;
 mod listening;
 mod roster;
 mod run;
+mod uninstall;
 
 pub use admin::Health;
 pub use apply::Configuration;
@@ -28,4 +30,5 @@ pub use keeper::{GRACE, Input, Keeper, Status};
 pub use kernel::{Kernel, NoKernel, NodeKernel};
 pub use listening::{Listening, SocketError};
 pub use roster::{Action, Event, MAX_WORKERS, ProxyId, Roster};
-pub use run::{probe, run, uninstall};
+pub use run::{probe, run};
+pub use uninstall::uninstall;

@@ -11,9 +11,7 @@ fn main() -> ExitCode {
             .context("cannot set up the log")
             .and_then(|_telemetry| penstock_agent::run(*args))
             .map(|()| ExitCode::SUCCESS),
-        Command::Uninstall(args) => {
-            penstock_agent::uninstall(&args.pins).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Uninstall(args) => penstock_agent::uninstall(&args).map(|()| ExitCode::SUCCESS),
         Command::Probe(args) => Ok(penstock_agent::probe(&args.pins)),
     };
     result.unwrap_or_else(|error| {

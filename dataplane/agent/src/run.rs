@@ -7,11 +7,10 @@ use crate::{
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use penstock_handover::Listener;
-use penstock_net::{Feature, nat, routes};
+use penstock_net::Feature;
 use penstock_stream::{ClientOptions, Link, Role, Store};
 use penstock_telemetry::admin::AdminServer;
 use std::{
-    collections::BTreeSet,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
@@ -125,18 +124,6 @@ fn options(args: &RunArgs, link: watch::Sender<Link>) -> anyhow::Result<ClientOp
         link: Some(link),
         follow: penstock_telemetry::trace::follow,
     })
-}
-
-/// Takes away what agents set up on this node.
-///
-/// # Errors
-/// No privilege; a part may be left.
-pub fn uninstall(pins: &Path) -> anyhow::Result<()> {
-    penstock_net::uninstall(pins)?;
-    penstock_net::announce(&BTreeSet::new())?;
-    nat::remove()?;
-    routes::remove()?;
-    Ok(())
 }
 
 /// Prints what the node lacks.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{identity::Accounts, lease::Timing};
+use crate::{identity::Accounts, lease::Timing, uninstall};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use kube::{
@@ -11,7 +11,7 @@ use penstock_modules::{CompileLimits, FetchOptions};
 use penstock_telemetry::LogFormat;
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pub struct Cli {
 pub enum Command {
     /// Watch the API server, tell the nodes, write statuses, until SIGTERM.
     Run(Box<RunArgs>),
+    /// Clean the nodes before the release is uninstalled: a hook of the chart.
+    Uninstall(UninstallArgs),
     /// Compile a module from standard input to standard output: how the operator calls itself.
     #[command(hide = true)]
     Compile(CompileArgs),
@@ -50,6 +52,36 @@ impl CompileArgs {
     pub fn limits(&self) -> CompileLimits {
         let cpu = Duration::from_secs(self.cpu);
         CompileLimits { memory: self.memory, cpu, ..CompileLimits::default() }
+    }
+}
+
+/// What is cleaned.
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Namespace that Penstock is installed in.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "penstock-system")]
+    pub namespace: String,
+    /// Seconds that the nodes may take.
+    #[arg(long, default_value_t = 120)]
+    pub timeout: u64,
+    /// Port of the agents' health.
+    #[arg(long, default_value_t = 9091)]
+    pub agent_admin_port: u16,
+    /// A kubeconfig; without it that of the environment or of the pod.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// `text` or `json`.
+    #[arg(long, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl From<UninstallArgs> for uninstall::Options {
+    fn from(args: UninstallArgs) -> Self {
+        Self {
+            namespace: args.namespace,
+            patience: Duration::from_secs(args.timeout),
+            agent_admin_port: args.agent_admin_port,
+        }
     }
 }
 
@@ -96,6 +128,9 @@ pub struct RunArgs {
     /// Seconds after which a module's tag is looked up again, and what a server refused asked for again.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub module_refresh: u64,
+    /// Taint (its key) that a node loses once its agent is ready; empty: taints are left alone.
+    #[arg(long, default_value = "node.penstock.dev/agent-not-ready")]
+    pub node_taint: String,
     /// A kubeconfig; without it that of the environment or of the pod.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -129,6 +164,8 @@ pub struct Options {
     pub grace: Duration,
     /// See [`RunArgs::module_refresh`].
     pub refresh: Duration,
+    /// See [`RunArgs::node_taint`].
+    pub node_taint: String,
     /// How modules are fetched.
     pub fetch: FetchOptions,
     /// The program whose hidden command `compile` compiles modules; without one this process does.
@@ -163,6 +200,7 @@ impl RunArgs {
             },
             grace: Duration::from_secs(self.node_grace),
             refresh: Duration::from_secs(self.module_refresh),
+            node_taint: self.node_taint,
             fetch: FetchOptions {
                 plain_registries: self.plain_registry.into_iter().collect(),
                 ..FetchOptions::default()
@@ -171,24 +209,24 @@ impl RunArgs {
             namespace: self.namespace,
         })
     }
+}
 
-    /// A client of the API server.
-    ///
-    /// # Errors
-    /// When nothing says where it is or who this is.
-    pub async fn client(&self) -> anyhow::Result<Client> {
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = Kubeconfig::read_from(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-            }
-            None => Config::infer()
-                .await
-                .context("no API server is known: run in a pod, or give --kubeconfig")?,
-        };
-        Ok(Client::try_from(config)?)
-    }
+/// A client of the API server.
+///
+/// # Errors
+/// When nothing says where it is or who this is.
+pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer()
+            .await
+            .context("no API server is known: run in a pod, or give --kubeconfig")?,
+    };
+    Ok(Client::try_from(config)?)
 }
 
 #[cfg(test)]

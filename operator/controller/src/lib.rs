@@ -26,7 +26,9 @@ mod nodes;
 mod operator;
 mod preflight;
 mod shutdown;
+mod taints;
 pub mod trust;
+pub mod uninstall;
 pub mod watch;
 pub mod write;
 

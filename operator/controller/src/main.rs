@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use penstock_controller::args::{Cli, Command, RunArgs};
+use penstock_controller::args::{Cli, Command, RunArgs, UninstallArgs, client};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::process::ExitCode;
 use tokio::{
@@ -19,15 +19,32 @@ const THREADS: usize = 2;
 fn main() -> ExitCode {
     let args = match Cli::parse().command {
         Command::Run(args) => args,
+        Command::Uninstall(args) => return exit(uninstall(args)),
         Command::Compile(args) => return penstock_modules::compile_and_exit(args.limits()),
     };
-    match run(*args) {
+    exit(run(*args))
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn uninstall(args: UninstallArgs) -> anyhow::Result<()> {
+    let telemetry = penstock_telemetry::init("penstock-operator", args.log_format)?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = client(args.kubeconfig.as_deref()).await?;
+        penstock_controller::uninstall::run(client, args.into()).await
+    })?;
+    drop(telemetry);
+    Ok(())
 }
 
 fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -55,7 +72,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
             asked.send_replace(true);
             std::future::pending::<()>().await;
         };
-        let client = args.client().await?;
+        let client = client(args.kubeconfig.as_deref()).await?;
         tokio::select! {
             result = penstock_controller::run(args.options()?, client, shutdown) => result,
             () = signals => Ok(()),

@@ -7,18 +7,23 @@ use crate::{
     metrics::{Metrics, Role as RoleLabel},
 };
 use penstock_gateway::Confirmation;
-use penstock_stream::Role;
+use penstock_stream::{NodeView, Role, SILENCE};
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 /// How late the core may hear that a node fell silent.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Follows the nodes; never ends.
-pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics) {
+/// Follows the nodes; never ends. `agents`: the nodes whose agent is ready.
+pub(crate) async fn follow(
+    publisher: Publisher,
+    inbox: Inbox,
+    metrics: Metrics,
+    agents: watch::Sender<BTreeSet<String>>,
+) {
     let (mut told, mut announcers) = (None, Announcers::default());
     loop {
         // A time that is over is a reason to look as well.
@@ -31,6 +36,12 @@ pub(crate) async fn follow(publisher: Publisher, inbox: Inbox, metrics: Metrics)
             let gauge = metrics.nodes.get_or_create(&label);
             gauge.set(i64::try_from(connected).unwrap_or(i64::MAX));
         }
+        agents.send_if_modified(|known| {
+            let ready = agents_ready(&views, now);
+            let changed = *known != ready;
+            *known = ready;
+            changed
+        });
         let view = view(&publisher, announcers.look(&views, publisher.fleet().unexamined(), now));
         if told.as_ref() != Some(&view) {
             inbox.send(Input::Fleet(view.clone()));
@@ -45,6 +56,13 @@ fn view(publisher: &Publisher, announcers: BTreeSet<String>) -> FleetView {
     let refused = said.refused.into_iter().map(|r| (r.key, r.reason, r.message)).collect();
     let confirmation = Confirmation { refused, kept, acknowledged: said.acknowledged };
     FleetView { version, confirmation, members: said.members, announcers }
+}
+
+/// The nodes that have an agent that has acknowledged and lives.
+fn agents_ready(views: &[NodeView], now: Instant) -> BTreeSet<String> {
+    let alive = views.iter().filter(|v| now.saturating_duration_since(v.heard) < SILENCE);
+    let ready = alive.filter(|v| v.joined && v.identity.role == Role::Agent);
+    ready.map(|view| view.identity.node.clone()).collect()
 }
 
 fn role_name(role: Role) -> &'static str {

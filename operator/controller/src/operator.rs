@@ -11,7 +11,7 @@ use crate::{
     lease::{ElectOptions, elect},
     metrics::Metrics,
     modules::{self, Shelf},
-    nodes, preflight,
+    names, nodes, preflight, taints,
     trust::{Keeper, KeeperOptions, Trust},
     watch as watches,
     write::{self, Leader},
@@ -22,7 +22,7 @@ use penstock_filter_host::{Host, HostConfig};
 use penstock_modules::Fetcher;
 use penstock_stream::{Fleet, router};
 use penstock_telemetry::admin::AdminServer;
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -114,9 +114,15 @@ pub async fn run_and_tell(
     spawn("modules", move || modules::run(known, &tasks, &fetching, &facts, &artifacts))?;
 
     let mut background = JoinSet::new();
-    background.spawn(preflight::look(client.clone(), options.namespace.clone()));
+    let untaints = !options.node_taint.is_empty();
+    background.spawn(preflight::look(client.clone(), options.namespace.clone(), untaints));
     background.spawn(watches::watch(client.clone(), inbox.clone()));
-    background.spawn(nodes::follow(publisher.clone(), inbox.clone(), metrics.clone()));
+    let (agents, ready) = watch::channel(BTreeSet::new());
+    background.spawn(nodes::follow(publisher.clone(), inbox.clone(), metrics.clone(), agents));
+    if untaints {
+        let (key, leading) = (options.node_taint.clone(), is_leading.clone());
+        background.spawn(taints::follow(client.clone(), clock, key, leading, ready));
+    }
     let me = options.me.clone();
     background.spawn(write::write(
         client.clone(),
@@ -230,8 +236,8 @@ fn keeper(options: &Options) -> KeeperOptions {
     let names = ["", ".svc", ".svc.cluster.local"];
     KeeperOptions {
         namespace: namespace.clone(),
-        secret: "penstock-stream-ca".into(),
-        config_map: "penstock-trust".into(),
+        secret: names::AUTHORITY.into(),
+        config_map: names::TRUST.into(),
         names: names.iter().map(|end| format!("{service}.{namespace}{end}")).collect(),
     }
 }

@@ -10,6 +10,7 @@ mod pace;
 mod services;
 mod serving;
 mod status;
+mod taints;
 
 pub use event::{
     Action, FleetView, InUse, Input, Notice, Now, Question, Revision, Settled, StatusWrite,
@@ -18,6 +19,7 @@ pub use event::{
 pub use listing::is_built_in;
 pub(crate) use modules::name_of;
 pub use status::{Observed, Status, merge_patch};
+pub use taints::{TaintBook, Untaint};
 
 use book::StatusBook;
 use listing::Listing;

@@ -98,6 +98,7 @@ impl Rig {
             },
             grace: Duration::from_secs(10),
             refresh: Duration::from_secs(300),
+            node_taint: String::new(),
             fetch: penstock_modules::FetchOptions::default(),
             compiler: None,
         };

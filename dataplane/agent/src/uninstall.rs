@@ -1,0 +1,92 @@
+//! Takes away what agents set up on a node.
+
+use crate::args::UninstallArgs;
+use anyhow::Context as _;
+use penstock_net::{nat, routes};
+use penstock_telemetry::{
+    PageFormat,
+    admin::{AdminServer, AdminSource},
+};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Says that it is done: nothing before that answers.
+struct Done;
+
+impl AdminSource for Done {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn metrics(&self, _: PageFormat) -> String {
+        String::new()
+    }
+
+    fn config(&self) -> serde_json::Value {
+        serde_json::json!({})
+    }
+}
+
+/// Takes programs, addresses, rules, routes and folders away; where somebody is to be told, stays until
+/// SIGTERM or SIGINT.
+///
+/// # Errors
+/// No privilege; a part may be left.
+pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
+    // First what brings clients here.
+    penstock_net::announce(&BTreeSet::new())?;
+    penstock_net::uninstall(&args.pins.pins)?;
+    nat::remove()?;
+    routes::remove()?;
+    for folder in &args.remove {
+        empty(folder).with_context(|| format!("cannot remove all of {}", folder.display()))?;
+    }
+    let Some(address) = args.admin else { return Ok(()) };
+    println!("nothing is left on this node");
+    let admin = AdminServer::start(address, Arc::new(Done))
+        .with_context(|| format!("cannot serve {address}; use another --admin"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        anyhow::Ok(())
+    })?;
+    drop(admin);
+    Ok(())
+}
+
+/// Empties a folder, which may be a mount and stays; one that is not there is empty.
+fn empty(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_emptied_and_stays_and_one_that_is_missing_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::write(folder.path().join("a/b/c"), "c").unwrap();
+        std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
+        empty(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        empty(&folder.path().join("missing")).unwrap();
+    }
+}

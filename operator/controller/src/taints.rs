@@ -1,0 +1,81 @@
+//! Removes the taint of nodes whose agent is ready: see [`TaintBook`].
+
+use crate::{clock::Clock, core::TaintBook};
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::watcher::{self, Event, watcher},
+};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// How late a removal is tried again at the earliest, and how late a failed watch is.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Removes taints of this key while this replica leads; never ends. `ready` are the nodes whose agent
+/// has acknowledged the configuration.
+pub(crate) async fn follow(
+    client: Client,
+    clock: Clock,
+    key: String,
+    leading: watch::Receiver<bool>,
+    mut ready: watch::Receiver<BTreeSet<String>>,
+) {
+    let api: Api<Node> = Api::all(client);
+    let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
+    let mut book = TaintBook::new(key);
+    let mut troubled = false;
+    loop {
+        let happened = async {
+            tokio::select! {
+                event = events.next() => event,
+                _ = ready.changed() => None,
+            }
+        };
+        match timeout(TICK, happened).await {
+            Ok(Some(Ok(event))) => {
+                troubled = false;
+                take(&mut book, event);
+            }
+            Ok(Some(Err(error))) => {
+                if !std::mem::replace(&mut troubled, true) {
+                    tracing::warn!(%error, "the watch of nodes is interrupted; their taint stays");
+                }
+                sleep(TICK).await;
+            }
+            Ok(None) | Err(_) => {}
+        }
+        if *leading.borrow() {
+            book.ready(ready.borrow().clone());
+            for untaint in book.due(clock.now().since_start) {
+                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&untaint.patch));
+                match api.patch(&untaint.node, &parameters, &patch).await {
+                    Ok(node) => {
+                        tracing::info!(
+                            node = untaint.node,
+                            "the agent is ready, the taint is gone"
+                        );
+                        book.observe(&node);
+                    }
+                    Err(error) => {
+                        tracing::warn!(node = untaint.node, %error, "the taint stays for now");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn take(book: &mut TaintBook, event: Event<Node>) {
+    match event {
+        Event::Init => book.begin(),
+        Event::InitApply(node) | Event::Apply(node) => book.observe(&node),
+        Event::Delete(node) => book.forget(&node.name_any()),
+        Event::InitDone => {}
+    }
+}
