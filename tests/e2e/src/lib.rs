@@ -5,6 +5,7 @@ mod backend;
 mod fleet;
 mod gateway;
 mod load;
+pub mod node;
 mod otlp;
 mod request;
 mod site;

@@ -3,12 +3,16 @@
 //!
 //! `PENSTOCK_E2E_CLUSTER=FOLDER` uses a cluster that is up already (`cargo xtask cluster up`).
 
+mod addresses;
+mod chart;
 mod compiler;
+mod confinement;
 mod conformance;
 mod example;
 mod failures;
 mod invalid;
 mod objects;
+mod permissions;
 mod policies;
 mod registry;
 mod traces;
@@ -27,7 +31,39 @@ use penstock_e2e::Site;
 type Scenario = (&'static str, fn(&Site) -> Result<()>);
 
 fn scenarios() -> Vec<Scenario> {
-    [policies::ALL, example::ALL, failures::ALL, traces::ALL, versions::ALL, invalid::ALL, traps::ALL, registry::ALL, compiler::ALL, conformance::ALL].concat()
+    [
+        policies::ALL,
+        example::ALL,
+        addresses::ALL,
+        confinement::ALL,
+        permissions::ALL,
+        versions::ALL,
+        invalid::ALL,
+        traps::ALL,
+        registry::ALL,
+        compiler::ALL,
+        traces::ALL,
+        failures::ALL,
+        conformance::ALL,
+        // Last: the release comes and goes.
+        chart::ALL,
+    ]
+    .concat()
+}
+
+/// A route of a Gateway, and of its namespace, to the backend `echo`.
+fn route(namespace: &str, gateway: &str) -> String {
+    format!(
+        "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: echo, namespace: {namespace} }}
+spec:
+  parentRefs: [{{ name: {gateway} }}]
+  rules: [{{ backendRefs: [{{ name: echo, port: 80 }}] }}]
+"
+    )
 }
 
 fn main() -> ExitCode {
