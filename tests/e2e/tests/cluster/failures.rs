@@ -81,12 +81,12 @@ fn api_server_away(site: &Site) -> Result<()> {
     control.stop("kube-apiserver", Signal::KILL)?;
     let begin = Instant::now();
     let away = || -> Result<()> {
-        // The agent of the node that is under load, a proxy without one, and then the proxy with it,
-        // which is asked to end and lets its requests end.
+        // The agent of the node that is under load, the proxy of the other, and then the proxy under
+        // load, which is asked to end and lets its requests end.
         site.signal(&agent, Signal::KILL)?;
-        site.signal(&other, Signal::KILL)?;
         let agent_ready = || site.on_node(&busy, "http://127.0.0.1:9091/readyz").map(drop);
         restart(site, &agent, "an agent", agent_ready)?;
+        site.signal(&other, Signal::KILL)?;
         restart(site, &other, "a proxy that was killed", || proxy_ready(&other))?;
         site.signal(&proxy, Signal::TERM)?;
         restart(site, &proxy, "a proxy that was asked to end", || proxy_ready(&proxy))?;
