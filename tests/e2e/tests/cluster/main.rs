@@ -15,7 +15,6 @@ mod objects;
 mod permissions;
 mod policies;
 mod registry;
-mod traces;
 mod traps;
 mod versions;
 mod world;
@@ -42,7 +41,6 @@ fn scenarios() -> Vec<Scenario> {
         traps::ALL,
         registry::ALL,
         compiler::ALL,
-        traces::ALL,
         failures::ALL,
         conformance::ALL,
         // Last: the release comes and goes.
