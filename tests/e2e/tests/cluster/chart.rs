@@ -113,8 +113,10 @@ fn upgrade(site: &Site) -> Result<()> {
     let address = site.gateway(NAMESPACE, "edge", 80)?;
     site.route(NAMESPACE, "echo")?;
     let before = revision(site)?;
-    let shape = Shape { http1: 8, http2: 2, streams: 6, pause: Duration::from_millis(5) };
-    let load = Load::start(address, "echo.example", "/", shape)?;
+    // Never idle: an idle connection of HTTP/1.1 may be closed while a request is on its way (RFC 9112
+    // section 9.5), and this client never sends one again.
+    let shape = Shape { http1: 8, http2: 2, streams: 6, pause: Duration::ZERO };
+    let load = Load::start(address, "echo.example", "/?delay=20ms", shape)?;
     let done = upgrade_and_back(site, before, || load.answered());
     let tally = load.stop()?;
     done?;
