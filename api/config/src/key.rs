@@ -1,5 +1,6 @@
 //! Names of resources.
 
+use crate::shared_map::{MapKey, ends_chunk};
 use std::fmt;
 
 /// The kind of a resource. The order is the order of application: parents before children.
@@ -58,6 +59,13 @@ impl Key {
     /// A key from its parts.
     pub fn new(kind: Kind, name: impl Into<String>) -> Self {
         Self { kind: kind as i32, name: name.into() }
+    }
+}
+
+impl MapKey for Key {
+    fn ends_chunk(&self) -> bool {
+        let kind = u8::try_from(self.kind).map(char::from).unwrap_or_default();
+        ends_chunk(&[kind.encode_utf8(&mut [0; 4]), &self.name])
     }
 }
 

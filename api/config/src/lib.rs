@@ -16,8 +16,11 @@ mod filter;
 mod frontend;
 mod key;
 mod listener;
+mod parents;
 mod precedence;
+mod resource;
 mod rule;
+mod shared_map;
 mod state;
 
 pub use backend::{Backend, BackendProtocol, Endpoint, Endpoints};
@@ -29,8 +32,10 @@ pub use listener::{
     TlsProfile, TlsVersion, ValidationMode,
 };
 pub use precedence::{HostPrecedence, Precedence};
+pub use resource::{Resource, ResourceKind, Version, Versioned};
 pub use rule::{
     Attachment, BackendChoice, Failure, Header, HeaderEdit, HttpMatch, PathEdit, PathMatch,
     Redirect, Rewrite, Rule, Step, StepAction, ValueMatch, ValueTest,
 };
-pub use state::{ApplyError, Delta, Resource, ResourceKind, State, Version, Versioned};
+pub use shared_map::{Difference, Iter as SharedMapIter, MapKey, SharedMap, ends_chunk};
+pub use state::{ApplyError, Delta, State};

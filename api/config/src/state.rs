@@ -1,136 +1,12 @@
-//! A whole configuration, its versions and its changes.
+//! A whole configuration and its changes.
 
 use crate::{
-    Backend, Certificate, Endpoints, Filter, Frontend, Gateway, Key, Kind, Listener, Rule,
-    TlsBinding,
+    Key, Kind,
+    parents::{Parent, has_children, parents},
+    resource::{ResourceKind, Version, Versioned, sum_of},
+    shared_map::SharedMap,
 };
-use prost::Message;
-use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt, sync::Arc};
-
-/// One resource, as it travels.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Resource {
-    /// The content; always present in a valid message.
-    #[prost(oneof = "ResourceKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
-    pub kind: Option<ResourceKind>,
-}
-
-/// The content of a resource.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub enum ResourceKind {
-    /// See [`Gateway`].
-    #[prost(message, tag = "1")]
-    Gateway(Gateway),
-    /// See [`Certificate`].
-    #[prost(message, tag = "2")]
-    Certificate(Certificate),
-    /// See [`Listener`].
-    #[prost(message, tag = "3")]
-    Listener(Listener),
-    /// See [`Filter`].
-    #[prost(message, tag = "4")]
-    Filter(Filter),
-    /// See [`TlsBinding`].
-    #[prost(message, tag = "5")]
-    TlsBinding(TlsBinding),
-    /// See [`Backend`].
-    #[prost(message, tag = "6")]
-    Backend(Backend),
-    /// See [`Endpoints`].
-    #[prost(message, tag = "7")]
-    Endpoints(Endpoints),
-    /// See [`Rule`].
-    #[prost(message, tag = "8")]
-    Rule(Rule),
-    /// See [`Frontend`].
-    #[prost(message, tag = "9")]
-    Frontend(Frontend),
-}
-
-impl ResourceKind {
-    /// The key under which the resource is kept.
-    pub fn key(&self) -> Key {
-        match self {
-            ResourceKind::Gateway(r) => Key::new(Kind::Gateway, &r.name),
-            ResourceKind::Certificate(r) => Key::new(Kind::Certificate, &r.name),
-            ResourceKind::Listener(r) => {
-                Key::new(Kind::Listener, format!("{}/{}", r.gateway, r.section))
-            }
-            ResourceKind::Filter(r) => Key::new(Kind::Filter, &r.name),
-            ResourceKind::TlsBinding(r) => {
-                Key::new(Kind::TlsBinding, format!("{}|{}", r.listener, r.hostname))
-            }
-            ResourceKind::Backend(r) => Key::new(Kind::Backend, &r.name),
-            ResourceKind::Endpoints(r) => Key::new(Kind::Endpoints, &r.backend),
-            ResourceKind::Rule(r) => Key::new(Kind::Rule, format!("{}/{}", r.route, r.id)),
-            ResourceKind::Frontend(r) => {
-                Key::new(Kind::Frontend, format!("{}|{}", r.gateway, r.port))
-            }
-        }
-    }
-}
-
-/// A hash of a resource's content: the first 16 bytes of SHA-256 over its canonical encoding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(pub [u8; 16]);
-
-impl Version {
-    /// The version of a content.
-    pub fn of(kind: &ResourceKind) -> Self {
-        Self::of_bytes(&Resource { kind: Some(kind.clone()) }.encode_to_vec())
-    }
-
-    /// The version of a whole configuration, from the keys in order and their versions: equal
-    /// configurations have equal versions on every replica.
-    pub fn of_all<'a>(resources: impl IntoIterator<Item = (&'a Key, &'a Version)>) -> Self {
-        let mut hash = Sha256::new();
-        for (key, version) in resources {
-            hash.update(key.encode_length_delimited_to_vec());
-            hash.update(version.0);
-        }
-        Self::of_digest(&hash.finalize())
-    }
-
-    fn of_bytes(bytes: &[u8]) -> Self {
-        Self::of_digest(&Sha256::digest(bytes))
-    }
-
-    fn of_digest(digest: &[u8]) -> Self {
-        let mut version = [0; 16];
-        version.copy_from_slice(&digest[..16]);
-        Self(version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A resource with its key and version. Cheap to clone.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Versioned {
-    /// What it is.
-    pub key: Key,
-    /// Hash of the content.
-    pub version: Version,
-    /// The content.
-    pub content: Arc<ResourceKind>,
-}
-
-impl From<ResourceKind> for Versioned {
-    fn from(content: ResourceKind) -> Self {
-        Self { key: content.key(), version: Version::of(&content), content: Arc::new(content) }
-    }
-}
+use std::collections::HashSet;
 
 /// The change from one state to another. Upserts are sorted parents first, removals children first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -161,22 +37,39 @@ pub enum ApplyError {
     },
 }
 
-/// A whole configuration.
+/// A whole configuration. Copies share what they have in common: a copy, a change, the version and
+/// the difference of two copies take time that depends on what changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    resources: BTreeMap<Key, Versioned>,
+    resources: SharedMap<Key, Versioned>,
 }
 
 impl State {
     /// Puts a resource in, in place of one with the same key.
     pub fn insert(&mut self, content: ResourceKind) {
-        let resource = Versioned::from(content);
+        self.put(Versioned::from(content));
+    }
+
+    /// The same, of one whose version is known.
+    pub fn put(&mut self, resource: Versioned) {
         self.resources.insert(resource.key.clone(), resource);
+    }
+
+    /// Takes a resource out, whatever refers to it.
+    pub fn remove(&mut self, key: &Key) -> Option<Versioned> {
+        self.resources.remove(key)
     }
 
     /// All resources, parents first.
     pub fn iter(&self) -> impl Iterator<Item = &Versioned> {
         self.resources.values()
+    }
+
+    /// The resources of one kind, in the order of their keys.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Versioned> {
+        let kind = kind as i32;
+        let resources = self.resources.iter_from(move |key| key.kind < kind);
+        resources.map(|(_, resource)| resource).take_while(move |r| r.key.kind == kind)
     }
 
     /// One resource.
@@ -196,29 +89,28 @@ impl State {
 
     /// See [`Version::of_all`].
     pub fn version(&self) -> Version {
-        Version::of_all(self.resources.iter().map(|(key, resource)| (key, &resource.version)))
+        let of_chunk = |chunk: &[(Key, Versioned)]| {
+            sum_of(chunk.iter().map(|(key, resource)| (key, &resource.version)))
+        };
+        Version::of_sums(self.resources.sums(of_chunk))
     }
 
-    /// What leads from `self` to `next`. Walks both once, in the order of the keys.
+    /// What leads from `self` to `next`.
     pub fn diff(&self, next: &State) -> Delta {
         let mut delta = Delta::default();
-        let mut old = self.resources.values().peekable();
-        for new in next.resources.values() {
-            while let Some(gone) = old.next_if(|old| old.key < new.key) {
-                delta.removals.push(gone.key.clone());
-            }
-            let before = old.next_if(|old| old.key == new.key);
-            if before.is_none_or(|before| before.version != new.version) {
-                delta.upserts.push(new.clone());
+        let same = |old: &Versioned, new: &Versioned| old.version == new.version;
+        for difference in self.resources.differences(&next.resources, same) {
+            match difference.new {
+                Some(new) => delta.upserts.push(new.clone()),
+                None => delta.removals.push(difference.key.clone()),
             }
         }
-        delta.removals.extend(old.map(|gone| gone.key.clone()));
         delta.removals.reverse();
         delta
     }
 
     /// Applies a delta as a whole, in time that depends on the delta: only where a parent is removed
-    /// is all of the state looked at.
+    /// is all of the state looked through.
     ///
     /// # Errors
     /// [`ApplyError::MissingParent`] where a resource of the delta has no parent in the result, or one
@@ -245,21 +137,32 @@ impl State {
     }
 
     fn check(&self, delta: &Delta) -> Result<(), ApplyError> {
-        delta.upserts.iter().try_for_each(|resource| self.check_parents(resource))?;
-        let gone = |key: &Key| has_children(key.kind()) && !self.resources.contains_key(key);
-        if delta.removals.iter().any(gone) {
-            self.resources.values().try_for_each(|resource| self.check_parents(resource))?;
+        for resource in &delta.upserts {
+            let is_missing = |parent: &Parent<'_>| !self.resources.contains_key(&parent.key());
+            missing(resource, is_missing)?;
         }
-        Ok(())
+        let is_gone = |key: &&Key| has_children(key.kind()) && !self.resources.contains_key(*key);
+        let gone: Vec<&Key> = delta.removals.iter().filter(is_gone).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let gone: HashSet<Parent<'_>> = gone.into_iter().map(Parent::from).collect();
+        let mut resources = self.resources.values();
+        resources.try_for_each(|resource| missing(resource, |parent| gone.contains(parent)))
     }
+}
 
-    fn check_parents(&self, resource: &Versioned) -> Result<(), ApplyError> {
-        let missing = parents(&resource.content);
-        let missing = missing.into_iter().find(|parent| !self.resources.contains_key(parent));
-        match missing {
-            Some(parent) => Err(ApplyError::MissingParent { child: resource.key.clone(), parent }),
-            None => Ok(()),
+/// # Errors
+/// Names the first parent of a resource that is missing.
+fn missing(
+    resource: &Versioned,
+    is_missing: impl Fn(&Parent<'_>) -> bool,
+) -> Result<(), ApplyError> {
+    match parents(&resource.content).iter().find(|parent| is_missing(parent)) {
+        Some(parent) => {
+            Err(ApplyError::MissingParent { child: resource.key.clone(), parent: parent.key() })
         }
+        None => Ok(()),
     }
 }
 
@@ -271,55 +174,12 @@ impl FromIterator<ResourceKind> for State {
     }
 }
 
-/// Whether [`parents`] may name one of this kind.
-fn has_children(kind: Kind) -> bool {
-    match kind {
-        Kind::Gateway | Kind::Certificate | Kind::Listener | Kind::Filter | Kind::Backend => true,
-        Kind::TlsBinding | Kind::Endpoints | Kind::Rule | Kind::Frontend => false,
-    }
-}
-
-/// The resources that one refers to. What is named here is in [`has_children`].
-fn parents(content: &ResourceKind) -> Vec<Key> {
-    use crate::StepAction;
-    fn policies(steps: &[crate::Step]) -> impl Iterator<Item = Key> + '_ {
-        steps.iter().filter_map(|s| match &s.action {
-            Some(StepAction::Policy(name)) => Some(Key::new(Kind::Filter, name)),
-            _ => None,
-        })
-    }
-    match content {
-        ResourceKind::Gateway(_)
-        | ResourceKind::Certificate(_)
-        | ResourceKind::Filter(_)
-        | ResourceKind::Backend(_) => Vec::new(),
-        ResourceKind::Listener(r) => std::iter::once(Key::new(Kind::Gateway, &r.gateway))
-            .chain(r.certificates.iter().map(|c| Key::new(Kind::Certificate, c)))
-            .collect(),
-        ResourceKind::TlsBinding(r) => std::iter::once(Key::new(Kind::Listener, &r.listener))
-            .chain(r.filters.iter().map(|f| Key::new(Kind::Filter, f)))
-            .collect(),
-        ResourceKind::Endpoints(r) => vec![Key::new(Kind::Backend, &r.backend)],
-        ResourceKind::Frontend(r) => vec![Key::new(Kind::Gateway, &r.gateway)],
-        ResourceKind::Rule(r) => {
-            let mut keys: Vec<Key> =
-                r.attachments.iter().map(|a| Key::new(Kind::Listener, &a.listener)).collect();
-            keys.extend(policies(&r.filters));
-            keys.extend(r.tls_filters.iter().map(|f| Key::new(Kind::Filter, f)));
-            for choice in &r.backends {
-                keys.extend(policies(&choice.filters));
-                if choice.failure.is_none() {
-                    keys.push(Key::new(Kind::Backend, &choice.backend));
-                }
-            }
-            keys
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Backend, Certificate, Endpoints, Filter, Frontend, Gateway, Listener, Rule, TlsBinding,
+    };
 
     fn backend(name: &str) -> ResourceKind {
         ResourceKind::Backend(Backend { name: name.into(), protocol: 0 })
@@ -457,31 +317,6 @@ mod tests {
             backends: vec![choice],
             ..Rule::default()
         })
-    }
-
-    #[test]
-    fn a_rule_refers_to_its_listeners_filters_and_the_backends_that_are_there() {
-        let policy =
-            |name: &str| crate::Step { action: Some(crate::StepAction::Policy(name.into())) };
-        let failed = crate::Step { action: Some(crate::StepAction::Failure(Default::default())) };
-        let choice = crate::BackendChoice {
-            backend: "n/b:80".into(),
-            filters: vec![policy("n/c")],
-            ..Default::default()
-        };
-        let key = |kind, name: &str| Key::new(kind, name);
-        let rule_of = |choice| rule(vec![failed.clone(), policy("n/a")], choice);
-        let mut wanted = vec![
-            key(Kind::Listener, "n/gw/http"),
-            key(Kind::Filter, "n/a"),
-            key(Kind::Filter, "n/tls"),
-            key(Kind::Filter, "n/c"),
-            key(Kind::Backend, "n/b:80"),
-        ];
-        assert_eq!(parents(&rule_of(choice.clone())), wanted);
-        let failed = crate::BackendChoice { failure: Some(Default::default()), ..choice };
-        wanted.pop();
-        assert_eq!(parents(&rule_of(failed)), wanted, "one that answers 500 needs no backend");
     }
 
     #[test]

@@ -51,11 +51,11 @@ impl Published {
 /// What a role is told of a configuration. An agent steers packets: it is told where clients come
 /// in, and holds no certificate, no key and no route.
 pub fn scope(role: Role, state: &State) -> State {
-    let told = |kind| match role {
-        Role::Proxy => true,
-        Role::Agent => [Kind::Gateway as i32, Kind::Frontend as i32].contains(&kind),
+    let told = match role {
+        Role::Proxy => return state.clone(),
+        Role::Agent => [Kind::Gateway, Kind::Frontend],
     };
-    let upserts = state.iter().filter(|resource| told(resource.key.kind)).cloned().collect();
+    let upserts = told.into_iter().flat_map(|kind| state.of_kind(kind)).cloned().collect();
     let mut scoped = State::default();
     match scoped.apply(&Delta { upserts, removals: Vec::new() }) {
         Ok(()) => scoped,

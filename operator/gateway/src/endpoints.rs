@@ -26,7 +26,7 @@ struct Candidate {
 /// serve while they terminate (KEP-1669). Of a Service with two address families those of the first
 /// family that has any.
 pub(crate) fn translate(index: &Index, backend: &Backend) -> config::Endpoints {
-    let service = index.services.get(&backend.service).map(Box::as_ref);
+    let service = index.services.get(&backend.service).map(AsRef::as_ref);
     let endpoints = match service {
         Some(service) => match external_name(service) {
             Some(host) => external(host, backend.port),

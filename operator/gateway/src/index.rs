@@ -5,7 +5,7 @@ use crate::last_good::LastGood;
 use crate::{Confirmation, FilterFacts, Name};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use penstock_config::{Filter, ResourceKind, State};
+use penstock_config::{self as config, Filter, ResourceKind, SharedMap, State};
 use penstock_resources::gateway_api::{
     BUNDLE_VERSION, Gateway, GatewayClass, HttpRoute, ReferenceGrant,
 };
@@ -13,6 +13,7 @@ use penstock_resources::{GatewayConfig, Kind, LoadBalancerPool, Object, ObjectId
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -66,14 +67,14 @@ impl Default for Settings {
 pub struct Index {
     settings: Settings,
     pub(crate) classes: BTreeMap<String, Box<GatewayClass>>,
-    pub(crate) gateways: BTreeMap<Name, Box<Gateway>>,
-    pub(crate) routes: BTreeMap<Name, Box<HttpRoute>>,
-    pub(crate) grants: BTreeMap<Name, Box<ReferenceGrant>>,
-    pub(crate) services: BTreeMap<Name, Box<Service>>,
-    pub(crate) slices: BTreeMap<Name, Box<EndpointSlice>>,
+    pub(crate) gateways: SharedMap<Name, Arc<Gateway>>,
+    pub(crate) routes: SharedMap<Name, Arc<HttpRoute>>,
+    pub(crate) grants: SharedMap<Name, Arc<ReferenceGrant>>,
+    pub(crate) services: SharedMap<Name, Arc<Service>>,
+    pub(crate) slices: SharedMap<Name, Arc<EndpointSlice>>,
     pub(crate) secrets: BTreeMap<Name, Box<Secret>>,
     pub(crate) config_maps: BTreeMap<Name, Box<ConfigMap>>,
-    pub(crate) namespaces: BTreeMap<String, Box<Namespace>>,
+    pub(crate) namespaces: SharedMap<Name, Arc<Namespace>>,
     pub(crate) filters: BTreeMap<Name, Box<WasmFilter>>,
     pub(crate) configs: BTreeMap<Name, Box<GatewayConfig>>,
     pub(crate) pools: BTreeMap<String, Box<LoadBalancerPool>>,
@@ -121,20 +122,20 @@ impl Index {
         let name = Name::new(id.namespace, id.name);
         match object {
             Object::GatewayClass(o) => put(&mut self.classes, name.name, o),
-            Object::Gateway(o) => put(&mut self.gateways, name, o),
-            Object::HttpRoute(o) => put(&mut self.routes, name, o),
-            Object::ReferenceGrant(o) => put(&mut self.grants, name, o),
-            Object::Service(o) => put(&mut self.services, name, o),
+            Object::Gateway(o) => share(&mut self.gateways, name, o),
+            Object::HttpRoute(o) => share(&mut self.routes, name, o),
+            Object::ReferenceGrant(o) => share(&mut self.grants, name, o),
+            Object::Service(o) => share(&mut self.services, name, o),
             Object::EndpointSlice(o) => {
                 self.unlink_slice(&name);
                 if let Some(service) = service_of(&o, &name) {
                     self.slices_of.entry(service).or_default().insert(name.clone());
                 }
-                put(&mut self.slices, name, o)
+                share(&mut self.slices, name, o)
             }
             Object::Secret(o) => put(&mut self.secrets, name, o),
             Object::ConfigMap(o) => put(&mut self.config_maps, name, o),
-            Object::Namespace(o) => put(&mut self.namespaces, name.name, o),
+            Object::Namespace(o) => share(&mut self.namespaces, name, o),
             Object::WasmFilter(o) => {
                 let old = self.filters.get(&name);
                 if old.is_some_and(|old| old.metadata.uid != o.metadata.uid) {
@@ -165,7 +166,7 @@ impl Index {
             }
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::ConfigMap => self.config_maps.remove(&name).is_some(),
-            Kind::Namespace => self.namespaces.remove(&name.name).is_some(),
+            Kind::Namespace => self.namespaces.remove(&name).is_some(),
             Kind::WasmFilter => {
                 self.facts.remove(&name);
                 self.last_good.remove(&name);
@@ -216,7 +217,7 @@ impl Index {
         if !confirmation.acknowledged {
             return;
         }
-        for resource in state.iter() {
+        for resource in state.of_kind(config::Kind::Filter) {
             let refused = || confirmation.refused.iter().any(|(key, ..)| *key == resource.key);
             if let ResourceKind::Filter(filter) = &*resource.content
                 && !refused()
@@ -258,7 +259,7 @@ impl Index {
 
     /// All Services, as they were last seen.
     pub fn services(&self) -> impl Iterator<Item = (&Name, &Service)> {
-        self.services.iter().map(|(name, service)| (name, service.as_ref()))
+        self.services.iter().map(|(name, service)| (name, &**service))
     }
 
     /// What is known about a filter.
@@ -271,13 +272,18 @@ impl Index {
         self.last_good.get(filter)
     }
 
+    /// A Namespace.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(&Name::new("", name)).map(Arc::as_ref)
+    }
+
     /// The ReferenceGrants of a namespace.
     pub(crate) fn grants_in<'a>(
         &'a self,
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a ReferenceGrant> {
         self.grants
-            .range(Name::new(namespace, "")..)
+            .iter_from(move |name| *name.namespace < *namespace)
             .take_while(move |(name, _)| name.namespace == namespace)
             .map(|(_, grant)| grant.as_ref())
     }
@@ -285,7 +291,7 @@ impl Index {
     /// The EndpointSlices of a Service.
     pub(crate) fn slices_of(&self, service: &Name) -> impl Iterator<Item = &EndpointSlice> {
         let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get(name)).map(Box::as_ref)
+        names.filter_map(|name| self.slices.get(name)).map(Arc::as_ref)
     }
 
     fn unlink_slice(&mut self, slice: &Name) {
@@ -306,7 +312,16 @@ fn put<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Box<T>>, key: K, object: Box<
     changed
 }
 
-fn service_of(slice: &EndpointSlice, name: &Name) -> Option<Name> {
+/// One that is equal stays: whoever shares it sees that nothing changed.
+fn share<T: PartialEq>(map: &mut SharedMap<Name, Arc<T>>, key: Name, object: Box<T>) -> bool {
+    let changed = map.get(&key).is_none_or(|known| **known != *object);
+    if changed {
+        map.insert(key, Arc::from(object));
+    }
+    changed
+}
+
+pub(crate) fn service_of(slice: &EndpointSlice, name: &Name) -> Option<Name> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
     Some(Name::new(&name.namespace, service))
 }

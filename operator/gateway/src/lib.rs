@@ -1,7 +1,8 @@
 //! Pure translation: Gateway API resources to node configuration and statuses.
 //!
 //! [`Index`] holds the objects that users wrote, and what was found out about their modules.
-//! [`translate`] makes from it the configuration for the nodes and the statuses for the users.
+//! [`translate`] makes from it the configuration for the nodes and the statuses for the users, and a
+//! [`Translator`] the same again after each change.
 //! [`Statuses::confirm`] adds what the nodes answered. [`merge`] writes a status into one that
 //! others write to as well.
 //!
@@ -11,6 +12,7 @@
 mod announcers;
 mod backend;
 mod condition;
+mod dependency;
 mod endpoints;
 mod facts;
 mod gateway;
@@ -22,10 +24,12 @@ mod index;
 mod infrastructure;
 mod label_selector;
 mod last_good;
+mod ledger;
 mod listener_policy;
 pub mod merge;
 mod name;
 mod reference_grant;
+mod share;
 mod status;
 mod tls_policy;
 mod translate;
@@ -37,5 +41,5 @@ pub use index::{Index, Mode, Settings};
 pub use infrastructure::service_is_in_place;
 pub use name::Name;
 pub use status::{Confirmation, Statuses};
-pub use translate::{Translation, translate};
+pub use translate::{Translation, Translator, translate};
 pub use wasm_filter::filter_resource;

@@ -1,6 +1,7 @@
 //! Names of namespaced objects.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use penstock_config::{MapKey, ends_chunk};
 use std::fmt;
 
 /// Namespace and name of an object. Shown as `namespace/name`.
@@ -22,6 +23,12 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl MapKey for Name {
+    fn ends_chunk(&self) -> bool {
+        ends_chunk(&[&self.namespace, &self.name])
     }
 }
 

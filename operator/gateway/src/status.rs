@@ -3,7 +3,7 @@
 use crate::Name;
 use crate::condition::{Truth, is_true, replace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use penstock_config::{Key, Kind};
+use penstock_config::{Key, Kind, SharedMap};
 use penstock_resources::conditions::{reasons, types};
 use penstock_resources::gateway_api::gatewayclasses::GatewayClassStatus;
 use penstock_resources::gateway_api::gateways::{GatewayStatus, GatewayStatusListeners};
@@ -21,13 +21,16 @@ pub struct Statuses {
     /// Of Gateways.
     pub gateways: BTreeMap<Name, GatewayStatus>,
     /// Of HTTPRoutes: the parents of ours alone.
-    pub http_routes: BTreeMap<Name, HttpRouteStatus>,
+    pub http_routes: SharedMap<Name, HttpRouteStatus>,
     /// Of WasmFilters.
     pub wasm_filters: BTreeMap<Name, WasmFilterStatus>,
     /// Of LoadBalancerPools, by name; in a cluster.
     pub load_balancer_pools: BTreeMap<String, LoadBalancerPoolStatus>,
-    links: BTreeMap<Key, BTreeSet<Link>>,
+    pub(crate) links: Links,
 }
+
+/// Which statuses speak of a resource.
+pub(crate) type Links = SharedMap<Key, BTreeSet<Link>>;
 
 /// What the nodes answered to a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,10 +55,6 @@ pub(crate) enum Link {
 }
 
 impl Statuses {
-    pub(crate) fn link(&mut self, key: Key, link: Link) {
-        self.links.entry(key).or_default().insert(link);
-    }
-
     /// The statuses once the nodes have answered: what they confirmed is `Programmed`, what they
     /// refused is not and says why, and so does everything that depends on it.
     pub fn confirm(&self, confirmation: &Confirmation) -> Statuses {
@@ -84,7 +83,10 @@ impl Statuses {
             }
             program(gateway.conditions.get_or_insert_default(), "the Gateway is in service");
         }
-        let used = self.links.values().flatten().filter_map(|link| match link {
+        let (first, behind) = (Kind::Filter as i32, Kind::Filter as i32 + 1);
+        let of_filters = self.links.iter_from(|key| key.kind < first);
+        let of_filters = of_filters.take_while(|(key, _)| key.kind < behind);
+        let used = of_filters.flat_map(|(_, links)| links).filter_map(|link| match link {
             Link::Filter(name) => Some(name),
             _ => None,
         });

@@ -1,20 +1,20 @@
 //! From the index to configuration and statuses.
 
-use crate::backend::Backend;
-use crate::endpoints;
+use crate::dependency::{self, Dependency, Readers, Seen};
 use crate::gateway::{self, GatewayView};
 use crate::gateway_class::Classes;
 use crate::http_route::{self, RouteView};
 use crate::infrastructure::Infrastructure;
+use crate::ledger::Ledger;
 use crate::listener_policy::ListenerPolicies;
-use crate::status::{Link, Statuses};
-use crate::tls_policy::{self, Binding};
+use crate::share::{self, Bound, Share};
+use crate::status::Statuses;
+use crate::tls_policy;
 use crate::wasm_filter::Filters;
 use crate::{Index, Mode, Name};
 use k8s_openapi::api::core::v1::Service;
-use penstock_config::{
-    self as config, Key, Kind, ResourceKind, Rule, State, Step, StepAction, TlsBinding,
-};
+use penstock_config::{Kind, SharedMap, State};
+use penstock_resources::gateway_api::httproutes::HttpRouteStatus;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an index comes to.
@@ -33,160 +33,198 @@ pub struct Translation {
 /// Translates everything that is known. A filter or a backend is in the state when something that
 /// is served uses it.
 pub fn translate(index: &Index) -> Translation {
-    let classes = Classes::new(index);
-    let filters = Filters::new(index);
-    let policies = ListenerPolicies::new(index, &filters);
-    let infrastructure = match index.settings().mode {
-        Mode::Standalone => Infrastructure::default(),
-        Mode::Cluster => Infrastructure::new(index, classes.gateways(index)),
-    };
-    let mut gateways = gateway::translate(index, &classes, &policies, &infrastructure);
-    let mut routes = http_route::translate(index, &filters, &mut gateways);
-    let bindings = tls_policy::bind(&mut routes, &gateways);
-
-    let mut out = Output {
-        index,
-        filters: &filters,
-        infrastructure: &infrastructure,
-        listeners: BTreeMap::new(),
-        bound: BTreeMap::new(),
-        translation: Translation::default(),
-    };
-    gateways.values().for_each(|gateway| out.gateway(gateway));
-    bindings.into_iter().for_each(|binding| out.binding(binding));
-    routes.iter().for_each(|route| out.route(route));
-
-    let mut translation = out.translation;
-    let services = gateways.values().map(|g| infrastructure.service(&g.name, g.is_refused()));
-    translation.services = services.flatten().collect();
-    let statuses = &mut translation.statuses;
-    statuses.gateway_classes = classes.statuses(index);
-    statuses.gateways = by_name(gateways.values(), |g| (g.name.clone(), g.status()));
-    statuses.load_balancer_pools = infrastructure.pools.clone();
-    statuses.http_routes = by_name(&routes, |r| (r.name.clone(), r.status()));
-    let used = translation.state.iter().filter(|r| r.key.kind() == Kind::Filter);
-    let used: BTreeSet<String> = used.map(|r| r.key.name.clone()).collect();
-    statuses.wasm_filters = filters.statuses(index, |name| policies.refused(name), &used);
-    translation
+    Translator::default().translate(index)
 }
 
-fn by_name<T, S>(
-    views: impl IntoIterator<Item = T>,
-    status: impl Fn(T) -> (Name, S),
-) -> BTreeMap<Name, S> {
-    views.into_iter().map(status).collect()
+/// Translates one index again and again. What a route came to is remembered, and taken again while
+/// neither the route nor anything that it read has changed: the result is that of [`translate`], in
+/// time that depends on what changed, and on the number of Gateways and filters.
+#[derive(Debug, Default)]
+pub struct Translator {
+    mode: Mode,
+    seen: Seen,
+    filters: Filters,
+    gateways: BTreeMap<Name, AsParent>,
+    /// The share of the Gateways.
+    of_gateways: Share,
+    /// The share of the TLS bindings.
+    of_bindings: Share,
+    routes: BTreeMap<Name, Remembered>,
+    readers: Readers,
+    /// Routes with TLS policies: these look at each other.
+    tls: BTreeSet<Name>,
+    /// How many routes are accepted for a listener, by its key.
+    attached: BTreeMap<String, usize>,
+    statuses: SharedMap<Name, HttpRouteStatus>,
+    ledger: Ledger,
 }
 
-/// Collects resources, and for each of them whose status speaks of it.
-struct Output<'a> {
-    index: &'a Index,
+/// What a route sees of a Gateway besides the object: for each listener whether it is served, and
+/// its TLS policies.
+type AsParent = Vec<(bool, Vec<String>)>;
+
+/// What a route came to.
+#[derive(Debug, Default)]
+struct Remembered {
+    read: BTreeSet<Dependency>,
+    share: Share,
+    /// Keys of the listeners that it is accepted for.
+    attached: BTreeSet<String>,
+}
+
+/// What routes are translated with.
+struct Surroundings<'a, 'i> {
+    index: &'i Index,
     filters: &'a Filters,
-    infrastructure: &'a Infrastructure<'a>,
-    /// The status of each listener, by its key.
-    listeners: BTreeMap<String, Link>,
-    /// For each route the bindings that it asked for: listener and key.
-    bound: BTreeMap<Name, Vec<(String, Key)>>,
-    translation: Translation,
+    gateways: &'a BTreeMap<Name, GatewayView<'i>>,
 }
 
-impl Output<'_> {
-    fn put(&mut self, resource: ResourceKind, link: Link) {
-        self.link(resource.key(), link);
-        self.translation.state.insert(resource);
+impl Translator {
+    /// Translates everything that is known of an index: the same one each time.
+    pub fn translate(&mut self, index: &Index) -> Translation {
+        if self.mode != index.settings().mode {
+            *self = Self { mode: index.settings().mode, ..Self::default() };
+        }
+        let classes = Classes::new(index);
+        let filters = Filters::new(index);
+        let policies = ListenerPolicies::new(index, &filters);
+        let infrastructure = match index.settings().mode {
+            Mode::Standalone => Infrastructure::default(),
+            Mode::Cluster => Infrastructure::new(index, classes.gateways(index)),
+        };
+        let gateways = gateway::translate(index, &classes, &policies, &infrastructure);
+        let mut share = Share::default();
+        gateways.values().for_each(|gateway| share.gateway(gateway, &infrastructure));
+        self.ledger.exchange(&self.of_gateways, &share);
+        self.of_gateways = share;
+        self.routes(&Surroundings { index, filters: &filters, gateways: &gateways });
+        self.ledger.settle(index, &filters);
+
+        let services = gateways.values().map(|g| infrastructure.service(&g.name, g.is_refused()));
+        let used = self.ledger.state.of_kind(Kind::Filter);
+        let used: BTreeSet<String> = used.map(|r| r.key.name.clone()).collect();
+        let statuses = Statuses {
+            gateway_classes: classes.statuses(index),
+            gateways: gateways
+                .values()
+                .map(|gateway| (gateway.name.clone(), gateway.status(&self.attached)))
+                .collect(),
+            http_routes: self.statuses.clone(),
+            wasm_filters: filters.statuses(index, |name| policies.refused(name), &used),
+            load_balancer_pools: infrastructure.pools.clone(),
+            links: self.ledger.links.clone(),
+        };
+        self.filters = filters;
+        let state = self.ledger.state.clone();
+        Translation { state, statuses, services: services.flatten().collect() }
     }
 
-    fn link(&mut self, key: Key, link: Link) {
-        self.translation.statuses.link(key, link);
+    /// Translates the routes that may come to something else than before.
+    fn routes(&mut self, around: &Surroundings<'_, '_>) {
+        let mut changes = self.seen.look(around.index);
+        let filters = self.filters.changed(around.filters);
+        let gateways = self.parents_changed(around.gateways, &changes.read);
+        changes.read.extend(filters.iter().cloned().map(Dependency::Filter));
+        changes.read.extend(gateways.iter().cloned().map(Dependency::Gateway));
+        let readers = changes.read.iter().flat_map(|dependency| self.readers.of(dependency));
+        let mut dirty = changes.routes;
+        dirty.extend(readers.cloned());
+
+        let mut views = around.views(&dirty);
+        let rebind = !gateways.is_empty()
+            || dirty.iter().any(|route| self.tls.contains(route))
+            || views.iter().any(RouteView::has_tls);
+        let mut bound = Bound::new();
+        if rebind {
+            let others = self.tls.difference(&dirty).cloned().collect();
+            views.extend(around.views(&others));
+            dirty.extend(others);
+            let tls = views.iter().filter(|view| view.has_tls());
+            self.tls = tls.map(|view| view.name.clone()).collect();
+            let bindings = tls_policy::bind(&mut views, around.gateways);
+            let (share, asked) = share::of_bindings(around.filters, around.gateways, bindings);
+            self.ledger.exchange(&self.of_bindings, &share);
+            (self.of_bindings, bound) = (share, asked);
+        }
+        let mut views: BTreeMap<Name, RouteView<'_>> =
+            views.into_iter().map(|view| (view.name.clone(), view)).collect();
+        for name in dirty {
+            let bound = bound.remove(&name).unwrap_or_default();
+            self.route(around, &name, views.remove(&name), &bound);
+        }
+        self.ledger.filters_changed(filters);
+        for dependency in &changes.read {
+            if let Dependency::Service(service) = dependency {
+                self.ledger.service_changed(service);
+            }
+        }
+        changes.endpoints.iter().for_each(|service| self.ledger.service_changed(service));
     }
 
-    fn gateway(&mut self, view: &GatewayView<'_>) {
-        let Some(resource) = view.resource.clone().filter(|_| view.is_served()) else { return };
-        self.put(ResourceKind::Gateway(resource), Link::Gateway(view.name.clone()));
-        for listener in view.listeners.iter().filter(|listener| listener.served) {
-            let link = Link::Listener(view.name.clone(), listener.spec.name.clone());
-            for certificate in &listener.certificates {
-                let resource = ResourceKind::Certificate(certificate.resource.clone());
-                self.put(resource, link.clone());
+    /// Notes what a route comes to now.
+    fn route(
+        &mut self,
+        around: &Surroundings<'_, '_>,
+        name: &Name,
+        view: Option<RouteView<'_>>,
+        bound: &[(String, penstock_config::Key)],
+    ) {
+        let old = self.routes.remove(name).unwrap_or_default();
+        let mut new = Remembered::default();
+        if let Some(view) = view {
+            self.statuses.insert(name.clone(), view.status());
+            new.share = Share::of_route(around.filters, &view, bound);
+            new.attached = view.attached;
+        } else {
+            self.statuses.remove(name);
+        }
+        let route = around.index.routes.get(name);
+        if let Some(route) = route {
+            new.read = dependency::of_route(name, route);
+        }
+        self.readers.exchange(name, &old.read, &new.read);
+        self.ledger.exchange(&old.share, &new.share);
+        for key in old.attached.difference(&new.attached) {
+            if let Some(count) = self.attached.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.attached.remove(key);
+                }
             }
-            self.listeners.insert(listener.key.clone(), link.clone());
-            let resource = listener.resource(&view.name);
-            if let Some(frontend) = self.infrastructure.frontend(&view.name, resource.port) {
-                self.put(ResourceKind::Frontend(frontend), link.clone());
-            }
-            self.put(ResourceKind::Listener(resource), link);
+        }
+        for key in new.attached.difference(&old.attached) {
+            *self.attached.entry(key.clone()).or_default() += 1;
+        }
+        if route.is_some() {
+            self.routes.insert(name.clone(), new);
         }
     }
 
-    fn binding(&mut self, binding: Binding) {
-        let resource = ResourceKind::TlsBinding(binding.resource);
-        let key = resource.key();
-        let ResourceKind::TlsBinding(TlsBinding { listener, .. }) = &resource else { return };
-        if let Some(link) = self.listeners.get(listener).cloned() {
-            binding.own.iter().for_each(|filter| self.filter(filter, &link));
-            if !binding.own.is_empty() {
-                self.link(key.clone(), link);
-            }
-        }
-        for route in binding.routes {
-            self.bound.entry(route).or_default().push((listener.clone(), key.clone()));
-        }
-        self.translation.state.insert(resource);
-    }
-
-    fn route(&mut self, view: &RouteView<'_>) {
-        let reach = view.reach();
-        for (listener, key) in self.bound.remove(&view.name).unwrap_or_default() {
-            for (parent, _) in reach.iter().filter(|(_, keys)| keys.contains(listener.as_str())) {
-                self.link(key.clone(), Link::Route(view.name.clone(), *parent));
-            }
-        }
-        for rule_view in &view.rules {
-            let Some(rule) = &rule_view.rule else { continue };
-            if rule.attachments.is_empty() {
-                continue;
-            }
-            let resource = ResourceKind::Rule(rule.clone());
-            let here = |keys: &BTreeSet<&str>| {
-                rule.attachments.iter().any(|a| keys.contains(a.listener.as_str()))
-            };
-            for (parent, _) in reach.iter().filter(|(_, keys)| here(keys)) {
-                let link = Link::Route(view.name.clone(), *parent);
-                policies(rule).for_each(|filter| self.filter(filter, &link));
-                self.link(resource.key(), link);
-            }
-            self.translation.state.insert(resource);
-            rule_view.backends.iter().for_each(|backend| self.backend(backend));
-        }
-    }
-
-    fn backend(&mut self, backend: &Backend) {
-        let name = backend.key();
-        if self.translation.state.get(&Key::new(Kind::Backend, &name)).is_some() {
-            return;
-        }
-        let resource = config::Backend { name, protocol: backend.protocol as i32 };
-        let endpoints = endpoints::translate(self.index, backend);
-        self.translation.state.insert(ResourceKind::Backend(resource));
-        self.translation.state.insert(ResourceKind::Endpoints(endpoints));
-    }
-
-    /// A filter that something uses.
-    fn filter(&mut self, key: &str, user: &Link) {
-        let Some((namespace, name)) = key.split_once('/') else { return };
-        let name = Name::new(namespace, name);
-        if let Some(Ok(filter)) = self.filters.get(&name) {
-            self.put(ResourceKind::Filter(filter.clone()), Link::Filter(name));
-            self.link(Key::new(Kind::Filter, key), user.clone());
-        }
+    /// The Gateways of which routes see something else than before.
+    fn parents_changed(
+        &mut self,
+        gateways: &BTreeMap<Name, GatewayView<'_>>,
+        objects: &BTreeSet<Dependency>,
+    ) -> BTreeSet<Name> {
+        let new: BTreeMap<Name, AsParent> =
+            gateways.values().map(|view| (view.name.clone(), as_parent(view))).collect();
+        let old = std::mem::replace(&mut self.gateways, new);
+        let object = |name: &Name| objects.contains(&Dependency::Gateway(name.clone()));
+        let names = old.keys().chain(self.gateways.keys());
+        let changed = |name: &&Name| old.get(*name) != self.gateways.get(*name) || object(name);
+        names.filter(changed).cloned().collect()
     }
 }
 
-/// The keys of all filters that a rule uses.
-fn policies(rule: &Rule) -> impl Iterator<Item = &str> {
-    let steps = rule.filters.iter().chain(rule.backends.iter().flat_map(|b| &b.filters));
-    let steps = steps.filter_map(|step: &Step| match &step.action {
-        Some(StepAction::Policy(filter)) => Some(filter.as_str()),
-        _ => None,
-    });
-    steps.chain(rule.tls_filters.iter().map(String::as_str))
+impl<'i> Surroundings<'_, 'i> {
+    /// Those of some routes that name a Gateway of ours.
+    fn views(&self, names: &BTreeSet<Name>) -> Vec<RouteView<'i>> {
+        let routes = names.iter().filter_map(|name| self.index.routes.get(name).map(|r| (name, r)));
+        let routes = routes.map(|(name, route)| (name, route.as_ref()));
+        http_route::translate(self.index, self.filters, self.gateways, routes)
+    }
+}
+
+fn as_parent(view: &GatewayView<'_>) -> AsParent {
+    view.listeners.iter().map(|l| (l.served, l.policies.clone())).collect()
 }

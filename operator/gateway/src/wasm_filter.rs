@@ -11,11 +11,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All filters, each with what nodes are told or why it cannot be served.
+#[derive(Debug, Default)]
 pub(crate) struct Filters {
     filters: BTreeMap<Name, Outcome>,
 }
 
 /// What comes of one filter.
+#[derive(Debug)]
 struct Outcome {
     /// What nodes are told, or why there is nothing to tell them.
     served: Result<config::Filter, Problem>,
@@ -38,6 +40,12 @@ impl Filters {
             .map(|(name, filter)| (name.clone(), outcome(index, name, filter)))
             .collect();
         Self { filters }
+    }
+
+    /// Those that nodes are told something else of in `new`, or nothing any more.
+    pub(crate) fn changed(&self, new: &Self) -> BTreeSet<Name> {
+        let names = self.filters.keys().chain(new.filters.keys());
+        names.filter(|name| self.get(name) != new.get(name)).cloned().collect()
     }
 
     /// A filter by name.

@@ -12,7 +12,7 @@ use crate::{
     Change, Refused, Replica, ReplicaError,
     wire::{self, Answer, FromNode, Hello, Report, Update},
 };
-use penstock_config::{Delta, ResourceKind, State, Version};
+use penstock_config::{Delta, Kind, ResourceKind, State, Version};
 use prost::Message;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
@@ -239,7 +239,7 @@ impl<A: Apply> Node<A> {
     pub(super) fn fetch(&mut self, operator: &Operator) {
         self.late.next = None;
         if let (Some(library), Some(worker)) = (self.library.clone(), &self.worker) {
-            let missing = library.missing(worker.replica.state().iter());
+            let missing = library.missing(worker.replica.state().of_kind(Kind::Filter));
             let operator = operator.clone();
             self.late.fetch = Some(tokio::spawn(async move {
                 library.load(missing, Some(&operator), LATE_MODULES).await
@@ -253,7 +253,7 @@ impl<A: Apply> Node<A> {
             return;
         };
         let uses = |resource: &&penstock_config::Versioned| matches!(&*resource.content, ResourceKind::Filter(f) if loaded.contains(&f.module));
-        let upserts: Vec<_> = worker.replica.state().iter().filter(uses).cloned().collect();
+        let upserts: Vec<_> = worker.replica.state().of_kind(Kind::Filter).filter(uses).cloned().collect();
         if upserts.is_empty() {
             self.worker = Some(worker);
             self.look_for_missing();
@@ -297,7 +297,7 @@ impl<A: Apply> Node<A> {
         let (Some(library), Some(worker)) = (&self.library, &self.worker) else {
             return;
         };
-        if library.missing(worker.replica.state().iter()).is_empty() {
+        if library.missing(worker.replica.state().of_kind(Kind::Filter)).is_empty() {
             self.late.backoff.reset();
             self.late.next = None;
         } else if self.late.next.is_none() && self.late.fetch.is_none() {

@@ -25,7 +25,7 @@ use book::StatusBook;
 use listing::Listing;
 use modules::ModuleBook;
 use penstock_config::{State, Version};
-use penstock_gateway::{Index, Mode, Name, Settings, Statuses, translate};
+use penstock_gateway::{Index, Mode, Name, Settings, Statuses, Translator};
 use penstock_resources::{Kind, Object, ObjectId};
 use services::ServiceBook;
 use serving::{Decision, Serving};
@@ -49,6 +49,7 @@ pub struct CoreOptions {
 #[derive(Debug)]
 pub struct Core {
     index: Index,
+    translator: Translator,
     listing: Listing,
     modules: ModuleBook,
     serving: Serving,
@@ -84,6 +85,7 @@ impl Core {
         };
         Self {
             index: Index::new(settings),
+            translator: Translator::default(),
             listing: Listing::default(),
             modules: ModuleBook::new(options.refresh),
             serving: Serving::new(options.grace),
@@ -230,7 +232,7 @@ impl Core {
 
     fn translate(&mut self, now: Now, settled: &mut Settled) {
         self.index.settings_mut().now = Some(now.wall.as_second());
-        let translation = translate(&self.index);
+        let translation = self.translator.translate(&self.index);
         (self.changed, self.unsaid) = (false, true);
         self.services.want(translation.services);
         let version = translation.state.version();

@@ -162,8 +162,9 @@ pub(crate) fn changed(old: &Statuses, new: &Statuses) -> Vec<ObjectId> {
     ids.extend(filters.map(|name| namespaced(Kind::WasmFilter, name)));
     let gateways = differing(&old.gateways, &new.gateways);
     ids.extend(gateways.map(|name| namespaced(Kind::Gateway, name)));
-    let routes = differing(&old.http_routes, &new.http_routes);
-    ids.extend(routes.map(|name| namespaced(Kind::HttpRoute, name)));
+    let routes = old.http_routes.differences(&new.http_routes, PartialEq::eq);
+    let said = routes.into_iter().filter(|route| route.new.is_some());
+    ids.extend(said.map(|route| namespaced(Kind::HttpRoute, route.key)));
     ids
 }
 

@@ -99,7 +99,7 @@ fn expressions(selector: &Selector) -> impl Iterator<Item = Expression<'_>> {
 }
 
 fn labels<'a>(index: &'a Index, namespace: &'a str) -> BTreeMap<&'a str, &'a str> {
-    let object = index.namespaces.get(namespace);
+    let object = index.namespace(namespace);
     namespace_labels(object.and_then(|object| object.metadata.labels.as_ref()), namespace)
 }
 

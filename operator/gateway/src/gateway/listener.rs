@@ -11,7 +11,6 @@ use penstock_resources::conditions::reasons;
 use penstock_resources::gateway_api::gateways::{
     GatewayListeners, GatewayListenersTlsMode, GatewayTlsFrontend,
 };
-use std::collections::BTreeSet;
 
 /// A listener and everything that is known about it.
 #[derive(Debug)]
@@ -45,8 +44,6 @@ pub(crate) struct ListenerView<'a> {
     pub(crate) target_port: Option<u16>,
     /// Whether nodes are told of it.
     pub(crate) served: bool,
-    /// The routes that are accepted for it.
-    pub(crate) attached: BTreeSet<Name>,
 }
 
 impl<'a> ListenerView<'a> {
@@ -81,7 +78,6 @@ impl<'a> ListenerView<'a> {
             policies: Vec::new(),
             target_port: None,
             served: false,
-            attached: BTreeSet::new(),
         };
         match Namespaces::of(spec) {
             Ok(namespaces) => view.namespaces = Some(namespaces),

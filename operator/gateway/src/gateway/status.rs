@@ -7,13 +7,15 @@ use penstock_resources::gateway_api::GROUP;
 use penstock_resources::gateway_api::gateways::{
     GatewayStatus, GatewayStatusListeners, GatewayStatusListenersSupportedKinds,
 };
+use std::collections::BTreeMap;
 
 /// Message of conditions that wait for the nodes.
 const WAITING: &str = "waiting for the proxies to confirm";
 
 impl GatewayView<'_> {
-    /// The status as far as objects tell; `Programmed` waits for the nodes.
-    pub(crate) fn status(&self) -> GatewayStatus {
+    /// The status as far as objects tell; `Programmed` waits for the nodes. `attached`: how many
+    /// routes are accepted for a listener, by its key.
+    pub(crate) fn status(&self, attached: &BTreeMap<String, usize>) -> GatewayStatus {
         let mut conditions = Conditions::new(&self.gateway.metadata);
         let (accepted, reason, message) = self.accepted();
         conditions.add(types::ACCEPTED, accepted, reason, message);
@@ -23,7 +25,12 @@ impl GatewayView<'_> {
             addresses: Some(self.addresses.status.clone()).filter(|a| !a.is_empty()),
             attached_listener_sets: None,
             conditions: Some(conditions.finish()),
-            listeners: Some(self.listeners.iter().map(|l| self.listener_status(l)).collect()),
+            listeners: Some(
+                self.listeners
+                    .iter()
+                    .map(|l| self.listener_status(l, attached.get(&l.key).copied()))
+                    .collect(),
+            ),
         }
     }
 
@@ -82,7 +89,11 @@ impl GatewayView<'_> {
         }
     }
 
-    fn listener_status(&self, listener: &ListenerView<'_>) -> GatewayStatusListeners {
+    fn listener_status(
+        &self,
+        listener: &ListenerView<'_>,
+        attached: Option<usize>,
+    ) -> GatewayStatusListeners {
         let mut conditions = Conditions::new(&self.gateway.metadata);
         let conflict = listener.conflict.as_ref();
         conditions.add_result(
@@ -116,7 +127,7 @@ impl GatewayView<'_> {
             kind: "HTTPRoute".to_owned(),
         };
         GatewayStatusListeners {
-            attached_routes: i32::try_from(listener.attached.len()).unwrap_or(i32::MAX),
+            attached_routes: i32::try_from(attached.unwrap_or(0)).unwrap_or(i32::MAX),
             conditions: conditions.finish(),
             name: listener.spec.name.clone(),
             supported_kinds: Some(if listener.http_routes { vec![kind] } else { Vec::new() }),

@@ -26,6 +26,8 @@ pub(crate) struct RouteView<'a> {
     pub(crate) name: Name,
     pub(crate) created: i64,
     pub(crate) rules: Vec<RuleView>,
+    /// Keys of the listeners that it is accepted for.
+    pub(crate) attached: BTreeSet<String>,
     /// Problems with TLS policies, by the key of the listener.
     pub(crate) tls_problems: Vec<(String, Problem)>,
     route: &'a HttpRoute,
@@ -34,17 +36,25 @@ pub(crate) struct RouteView<'a> {
     refused: Option<Problem>,
 }
 
-/// All HTTPRoutes that name a Gateway of ours. Notes them at the listeners that admit them.
-pub(crate) fn translate<'a>(
-    index: &'a Index,
+impl RouteView<'_> {
+    /// Whether one of its rules has a TLS policy.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.rules.iter().filter_map(|view| view.rule.as_ref()).any(|r| !r.tls_filters.is_empty())
+    }
+}
+
+/// Those of some HTTPRoutes that name a Gateway of ours.
+pub(crate) fn translate<'a, 'n>(
+    index: &Index,
     filters: &Filters,
-    gateways: &mut BTreeMap<Name, GatewayView<'_>>,
+    gateways: &BTreeMap<Name, GatewayView<'_>>,
+    routes: impl Iterator<Item = (&'n Name, &'a HttpRoute)>,
 ) -> Vec<RouteView<'a>> {
     let mut views = Vec::new();
-    for (name, route) in &index.routes {
+    for (name, route) in routes {
         let Some(mut view) = view(index, filters, gateways, name, route) else { continue };
         if view.refused.is_none() {
-            let served = note(&view, gateways);
+            let served = note(&mut view, gateways);
             attach(&mut view, &served);
         }
         views.push(view);
@@ -53,7 +63,7 @@ pub(crate) fn translate<'a>(
 }
 
 fn view<'a>(
-    index: &'a Index,
+    index: &Index,
     filters: &Filters,
     gateways: &BTreeMap<Name, GatewayView<'_>>,
     name: &Name,
@@ -76,6 +86,7 @@ fn view<'a>(
         name: name.clone(),
         created,
         rules,
+        attached: BTreeSet::new(),
         tls_problems: Vec::new(),
         route,
         parents,
@@ -99,15 +110,15 @@ fn refused(rules: &[RuleView], hostnames: &[String]) -> Option<Problem> {
     if problems.len() == rules.len() { Problem::join(&problems) } else { None }
 }
 
-/// Counts the route at each listener that admits it, and returns the keys of those that are served.
-fn note(view: &RouteView<'_>, gateways: &mut BTreeMap<Name, GatewayView<'_>>) -> BTreeSet<String> {
+/// Notes the listeners that admit the route, and returns the keys of those that are served.
+fn note(view: &mut RouteView<'_>, gateways: &BTreeMap<Name, GatewayView<'_>>) -> BTreeSet<String> {
     let mut served = BTreeSet::new();
     for attached in view.parents.iter().filter_map(|p| p.outcome.as_ref().ok()).flatten() {
         let listener = gateways
-            .get_mut(&attached.gateway)
-            .and_then(|g| g.listeners.get_mut(attached.listener));
+            .get(&attached.gateway)
+            .and_then(|gateway| gateway.listeners.get(attached.listener));
         if let Some(listener) = listener {
-            listener.attached.insert(view.name.clone());
+            view.attached.insert(listener.key.clone());
             if listener.served {
                 served.insert(listener.key.clone());
             }

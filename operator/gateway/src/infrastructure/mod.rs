@@ -52,7 +52,7 @@ impl<'a> Infrastructure<'a> {
         let namespace = &index.settings().namespace;
         let all = gateways.into_iter().map(|(name, gateway)| {
             let service = service::name_of(name, namespace);
-            let existing = index.services.get(&service).map(Box::as_ref);
+            let existing = index.services.get(&service).map(AsRef::as_ref);
             Known { name, gateway, existing, service }
         });
         let known: Vec<Known<'a>> = all.collect();

@@ -57,7 +57,7 @@ impl<'a> Pool<'a> {
 
     /// Whether the pool is for a Gateway.
     pub(super) fn selects(&self, index: &Index, name: &Name, gateway: &Gateway) -> bool {
-        let namespace = index.namespaces.get(&name.namespace);
+        let namespace = index.namespace(&name.namespace);
         let namespace = namespace.and_then(|object| object.metadata.labels.as_ref());
         let fits = |selector: &Option<LabelSelector>, labels: &BTreeMap<&str, &str>| {
             selector

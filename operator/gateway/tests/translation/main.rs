@@ -11,4 +11,5 @@ mod properties;
 mod routes;
 mod statuses;
 mod tls;
+mod translator;
 mod wasm;
