@@ -214,7 +214,10 @@ async fn await_answer(
     let rule = exchange.rule.map(|rule| &view.snapshot.rules[rule]);
     let (whole, each) = rule.map_or((None, None), |r| (r.request_timeout, r.backend_timeout));
     let started = exchange.record.started();
-    let backend = &view.backends[forward.backend];
+    let Some(backend) = view.backend(forward.backend) else {
+        let message = "the backend of a rule is not there".into();
+        return Err(upstream::Failure { reason: Reason::Configuration, message });
+    };
     let telemetry = &connection.worker.telemetry;
     let sent = pin!(upstream::send(backend, outgoing, each, telemetry, &mut exchange.record));
     match whole {

@@ -1,6 +1,7 @@
 //! Host names and maps by host name.
 
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A host as rules compare it: lower-case, without port and without a final dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +35,15 @@ impl HostName {
     }
 }
 
-/// Values by hostname: exact names, `*.` wildcards for one or more labels, and "any" (empty).
+type Names<T> = hashbrown::HashMap<Arc<str>, T, ahash::RandomState>;
+
+/// Values by hostname: exact names, `*.` wildcards for one or more labels, and "any" (empty). A copy
+/// shares the names.
 #[derive(Clone, Debug)]
 pub struct HostMap<T> {
-    exact: hashbrown::HashMap<Box<str>, T, ahash::RandomState>,
+    exact: Names<T>,
     /// By what follows `*.`.
-    wildcards: hashbrown::HashMap<Box<str>, T, ahash::RandomState>,
+    wildcards: Names<T>,
     any: Option<T>,
 }
 
@@ -60,6 +64,17 @@ impl<T> HostMap<T> {
             None => (&mut self.exact, hostname),
         };
         map.entry_ref(name).or_insert_with(make)
+    }
+
+    /// Takes out the value of exactly this hostname.
+    pub fn remove(&mut self, hostname: &str) {
+        if hostname.is_empty() {
+            self.any = None;
+        } else if let Some(suffix) = hostname.strip_prefix("*.") {
+            self.wildcards.remove(suffix);
+        } else {
+            self.exact.remove(hostname);
+        }
     }
 
     /// The values whose hostname matches `host`, the most specific first.

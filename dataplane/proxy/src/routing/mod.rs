@@ -15,8 +15,8 @@ mod table;
 
 pub use condition::{Condition, PatternError, compile_pattern, percent_decode, query_param};
 pub use hosts::{HostMap, HostName};
-pub use path::{PathIndex, PathRule};
-pub use table::{Hit, ListenerGroup, RouteTable, TableError};
+pub use path::{PathIndex, PathRule, RuleMatch};
+pub use table::{Hit, ListenerGroup, RouteTable, RuleChange, TableError};
 
 use http::{HeaderMap, Method};
 

@@ -1,13 +1,18 @@
 //! The routes of one port.
 
-use super::{HostMap, HostName, PathIndex, PathRule, PatternError, Target};
-use penstock_config::{HttpMatch, Precedence, Rule};
+use super::{HostMap, HostName, PathIndex, PathRule, PatternError, RuleMatch, Target};
+use penstock_config::{Precedence, Rule};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The routes of one port: listeners by hostname, in each the hostnames of routes, in each the
-/// matches.
+/// matches. A copy shares with its original what does not change in either of them.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
+    /// Key and hostname of each listener, sorted by key.
+    named: Arc<[(Box<str>, Box<str>)]>,
     listeners: HostMap<ListenerGroup>,
+    /// By the index of the rule.
+    errors: BTreeMap<u32, Vec<PatternError>>,
 }
 
 /// The listeners of a port that share one hostname. Mostly one; several where Gateways share a port.
@@ -17,7 +22,7 @@ pub struct ListenerGroup {
     pub keys: Vec<Box<str>>,
     /// Index of the first listener in what the table was built from.
     pub first: u32,
-    hostnames: HostMap<PathIndex>,
+    hostnames: HostMap<Arc<PathIndex>>,
 }
 
 impl ListenerGroup {
@@ -27,6 +32,11 @@ impl ListenerGroup {
             .matching(host)
             .find_map(|paths| paths.find(target))
             .map(|entry| Hit { entry })
+    }
+
+    /// A group without a listener.
+    fn nobodys() -> Self {
+        Self { keys: Vec::new(), first: 0, hostnames: HostMap::default() }
     }
 
     /// Whether a listener is one of these.
@@ -53,7 +63,7 @@ impl<'t> Hit<'t> {
     }
 
     /// The path as the match is written.
-    pub fn pattern(&self) -> &'t std::sync::Arc<str> {
+    pub fn pattern(&self) -> &'t Arc<str> {
         &self.entry.pattern
     }
 }
@@ -67,11 +77,33 @@ pub struct TableError {
     pub problem: PatternError,
 }
 
+/// What becomes of the rule at an index.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleChange<'a> {
+    /// The index.
+    pub index: u32,
+    /// The rule that was there.
+    pub old: Option<&'a Rule>,
+    /// The rule that is there now.
+    pub new: Option<&'a Rule>,
+}
+
 impl RouteTable {
     /// Builds the table of a port. `listeners` are key and hostname of each listener of the port,
     /// sorted by key; a rule's index is its position in `rules`.
     pub fn build(listeners: &[(&str, &str)], rules: &[&Rule]) -> (Self, Vec<TableError>) {
-        let mut table = Self::default();
+        let mut table = Self::new(listeners);
+        let new =
+            (0..).zip(rules).map(|(index, rule)| RuleChange { index, old: None, new: Some(rule) });
+        table.change(&new.collect::<Vec<_>>(), |index| rules.get(index as usize).copied());
+        let errors = table.errors().collect();
+        (table, errors)
+    }
+
+    /// The table of a port without routes; see [`RouteTable::build`].
+    pub fn new(listeners: &[(&str, &str)]) -> Self {
+        let named = listeners.iter().map(|(key, hostname)| ((*key).into(), (*hostname).into()));
+        let mut table = Self { named: named.collect(), ..Self::default() };
         for (index, (key, hostname)) in listeners.iter().enumerate() {
             let group = table.listeners.entry(hostname, || ListenerGroup {
                 keys: Vec::new(),
@@ -80,18 +112,58 @@ impl RouteTable {
             });
             group.keys.push((*key).into());
         }
-        let mut errors = Vec::new();
-        for entry in entries(listeners, rules) {
-            let group = table.listeners.entry(entry.listener, || unlisted(entry.rule));
-            let paths = group.hostnames.entry(entry.hostname, PathIndex::default);
-            if let Err(problem) = paths.push(entry.matched, entry.rule as u32) {
-                let error = TableError { rule: entry.rule, problem };
-                if !errors.contains(&error) {
-                    errors.push(error);
+        table
+    }
+
+    /// Whether it is the table of exactly these listeners.
+    pub fn is_of(&self, listeners: &[(&str, &str)]) -> bool {
+        let named = self.named.iter().map(|(key, hostname)| (&**key, &**hostname));
+        named.eq(listeners.iter().copied())
+    }
+
+    /// Changes rules, in time that depends on the change. `rule` gives a rule by its index, as all
+    /// of them are after the change.
+    pub fn change<'r>(
+        &mut self,
+        changes: &[RuleChange<'_>],
+        rule: impl Fn(u32) -> Option<&'r Rule>,
+    ) {
+        for change in changes {
+            self.errors.remove(&change.index);
+        }
+        for ((listener, hostname), edit) in edits(&self.named, changes) {
+            // Every one of them was put there by `new`.
+            let group = self.listeners.entry(listener, ListenerGroup::nobodys);
+            let paths = group.hostnames.entry(hostname, Arc::default);
+            let rank = |entry: &PathRule| {
+                let rule = rule(entry.rule)?;
+                let matched = rule.matches.get(entry.nth as usize)?;
+                let (route, position) = (rule.route.as_str(), rule.position);
+                let rank = Precedence::new(hostname, matched, rule.created, route, position);
+                Some((rank, rule.id.as_str(), entry.rule, entry.nth))
+            };
+            let problems = Arc::make_mut(paths).change(&edit.gone, &edit.new, rank);
+            if paths.is_empty() {
+                group.hostnames.remove(hostname);
+            }
+            for (index, problem) in problems {
+                let known = self.errors.entry(index).or_default();
+                if !known.contains(&problem) {
+                    known.push(problem);
                 }
             }
         }
-        (table, errors)
+    }
+
+    /// The matches that cannot be served, each once.
+    pub fn errors(&self) -> impl Iterator<Item = TableError> {
+        self.errors.iter().flat_map(|(rule, problems)| {
+            let error = |problem: &PatternError| TableError {
+                rule: *rule as usize,
+                problem: problem.clone(),
+            };
+            problems.iter().map(error)
+        })
     }
 
     /// The listener that a request for `host` belongs to: the most specific one, and no other
@@ -101,53 +173,48 @@ impl RouteTable {
     }
 }
 
-/// A match under one hostname of one listener.
-struct Entry<'a> {
-    /// Hostname of the listener.
-    listener: &'a str,
-    hostname: &'a str,
-    matched: &'a HttpMatch,
-    rule: usize,
+/// What changes under one hostname of the listeners of one hostname.
+#[derive(Default)]
+struct Edit<'a> {
+    gone: Vec<RuleMatch<'a>>,
+    new: Vec<RuleMatch<'a>>,
 }
 
-/// Every match with every hostname it is attached under, in the order of precedence.
-fn entries<'a>(listeners: &[(&'a str, &'a str)], rules: &[&'a Rule]) -> Vec<Entry<'a>> {
-    let hostnames: hashbrown::HashMap<&str, &str> = listeners.iter().copied().collect();
-    let mut ranked = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        for attachment in &rule.attachments {
-            let Some(listener) = hostnames.get(attachment.listener.as_str()) else { continue };
-            for hostname in &attachment.hostnames {
-                for (nth, matched) in rule.matches.iter().enumerate() {
-                    let rank = Precedence::new(
-                        hostname,
+/// Changes by the hostname of the listener and that of the route.
+fn edits<'a>(
+    named: &'a [(Box<str>, Box<str>)],
+    changes: &[RuleChange<'a>],
+) -> BTreeMap<(&'a str, &'a str), Edit<'a>> {
+    let hostnames: hashbrown::HashMap<&str, &str> =
+        named.iter().map(|(key, hostname)| (&**key, &**hostname)).collect();
+    let mut edits = BTreeMap::<_, Edit<'a>>::new();
+    for change in changes {
+        for (rule, is_new) in [(change.old, false), (change.new, true)] {
+            let Some(rule) = rule else { continue };
+            for attachment in &rule.attachments {
+                let Some(listener) = hostnames.get(attachment.listener.as_str()) else { continue };
+                for hostname in &attachment.hostnames {
+                    let edit = edits.entry((*listener, hostname.as_str())).or_default();
+                    let matches = if is_new { &mut edit.new } else { &mut edit.gone };
+                    let index = change.index;
+                    let all = rule.matches.iter().zip(0..);
+                    matches.extend(all.map(|(matched, nth)| RuleMatch {
                         matched,
-                        rule.created,
-                        &rule.route,
-                        rule.position,
-                    );
-                    ranked.push((
-                        (rank, index, nth),
-                        Entry { listener, hostname, matched, rule: index },
-                    ));
+                        rule: index,
+                        nth,
+                    }));
                 }
             }
         }
     }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, entry)| entry).collect()
-}
-
-/// Every hostname of an entry comes from the listeners, so this group is never made; it serves
-/// nothing if it is.
-fn unlisted(rule: usize) -> ListenerGroup {
-    ListenerGroup { keys: Vec::new(), first: rule as u32, hostnames: HostMap::default() }
+    edits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::{HeaderMap, Method};
+    use penstock_config::HttpMatch;
     use penstock_config::{Attachment, PathMatch, ValueMatch, ValueTest};
 
     fn rule(route: &str, listener: &str, hostnames: &[&str], path: PathMatch) -> Rule {

@@ -4,7 +4,7 @@ use crate::{
     telemetry::{FilterCells, Metrics, Series},
     tls::Refusal,
 };
-use penstock_config::{Filter, Key, ResourceKind, State, Version, Versioned};
+use penstock_config::{Filter, Key, Kind, ResourceKind, State, Version, Versioned};
 use penstock_filter_host::{Host, Plan, PrepareError};
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl Filters<'_> {
     /// Every filter with its plan, sorted by name. A filter that did not change is not tried again.
     pub(super) fn compile(self, state: &State, refused: &mut Vec<Refusal>) -> Vec<FilterSlot> {
         let mut slots: Vec<FilterSlot> = state
-            .iter()
+            .of_kind(Kind::Filter)
             .filter_map(|resource| match &*resource.content {
                 ResourceKind::Filter(filter) => Some(self.slot(resource, filter, refused)),
                 _ => None,

@@ -1,7 +1,7 @@
 //! Which serving port a steered connection belongs to.
 
 use hashbrown::HashMap;
-use penstock_config::{Frontend, ResourceKind, State};
+use penstock_config::{Frontend, Kind, ResourceKind, State};
 use std::net::{IpAddr, SocketAddr};
 
 /// The ways in of all Gateways. Empty where each port has a socket of its own (standalone).
@@ -15,7 +15,7 @@ impl Frontends {
     /// The ways in that a configuration has. What is no address or port is nobody's way.
     pub fn of(state: &State) -> Self {
         let mut frontends = Self::default();
-        for resource in state.iter() {
+        for resource in state.of_kind(Kind::Frontend) {
             if let ResourceKind::Frontend(frontend) = &*resource.content {
                 frontends.add(frontend);
             }

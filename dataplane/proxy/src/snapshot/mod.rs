@@ -12,6 +12,7 @@ mod frontend;
 mod port;
 mod program;
 mod rule;
+mod slots;
 
 pub use backend::{Backend, Host};
 pub use build::Context;
@@ -21,6 +22,7 @@ pub use frontend::Frontends;
 pub use port::{ListenerInfo, Port, Settings};
 pub use program::{PolicyStep, Program, RequestAction, RequestStep, ResponseAction, ResponseStep};
 pub use rule::{Choice, RouteRule};
+pub use slots::Slots;
 
 use crate::tls::TlsSession;
 use penstock_config::{State, Version};
@@ -38,11 +40,11 @@ pub struct Snapshot {
     /// The ways in, for sockets that serve all ports.
     pub frontends: Frontends,
     /// Rules, by the index that a port's table gives.
-    pub rules: Vec<RouteRule>,
+    pub rules: Slots<RouteRule>,
     /// Filters, by the index that steps give.
     pub filters: Vec<FilterSlot>,
     /// Backends, by the index that choices give.
-    pub backends: Vec<Backend>,
+    pub backends: Slots<Backend>,
 }
 
 impl Snapshot {
@@ -54,9 +56,9 @@ impl Snapshot {
             state: Arc::new(state),
             ports: Default::default(),
             frontends: Frontends::default(),
-            rules: Vec::new(),
+            rules: Slots::default(),
             filters: Vec::new(),
-            backends: Vec::new(),
+            backends: Slots::default(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Rules of a snapshot.
 
 use super::Program;
-use crate::telemetry::{RouteCells, Series};
+use crate::{
+    telemetry::{RouteCells, Series},
+    tls::Refusal,
+};
+use penstock_config::{ResourceKind, Rule};
 use std::{sync::Arc, time::Duration};
 
 /// One rule.
@@ -27,6 +31,10 @@ pub struct RouteRule {
     pub backend_timeout: Option<Duration>,
     /// Its metrics.
     pub cells: Arc<Series<RouteCells>>,
+    /// Its resource.
+    pub source: Arc<ResourceKind>,
+    /// What of its steps cannot be served.
+    pub refused: Box<[Refusal]>,
 }
 
 /// One backendRef of a rule.
@@ -44,6 +52,14 @@ pub struct Choice {
 }
 
 impl RouteRule {
+    /// Its configuration.
+    pub fn config(&self) -> Option<&Rule> {
+        match &*self.source {
+            ResourceKind::Rule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
     /// The backendRef that a path policy names: `name`, `name:port` or `namespace/name:port`. `None`
     /// where the rule has none of that name, or several.
     pub fn choice_named(&self, name: &str) -> Option<usize> {

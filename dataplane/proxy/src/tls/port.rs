@@ -126,7 +126,7 @@ impl TlsPort {
 
 /// The HTTPS listeners of a port, by key.
 fn https(state: &State, port: u32) -> impl Iterator<Item = (&Versioned, &Listener)> {
-    state.iter().filter_map(move |resource| match &*resource.content {
+    state.of_kind(Kind::Listener).filter_map(move |resource| match &*resource.content {
         ResourceKind::Listener(listener)
             if listener.serving_port() == port
                 && listener.protocol() == ListenerProtocol::Https =>
@@ -140,7 +140,7 @@ fn https(state: &State, port: u32) -> impl Iterator<Item = (&Versioned, &Listene
 /// Bindings by the key of their listener.
 fn bindings(state: &State) -> HashMap<&str, Vec<(Version, &TlsBinding)>> {
     let mut by_listener: HashMap<&str, Vec<(Version, &TlsBinding)>> = HashMap::new();
-    for resource in state.iter() {
+    for resource in state.of_kind(Kind::TlsBinding) {
         if let ResourceKind::TlsBinding(binding) = &*resource.content {
             by_listener.entry(&binding.listener).or_default().push((resource.version, binding));
         }

@@ -2,11 +2,10 @@
 
 use super::Policies;
 use crate::{
-    snapshot::{Snapshot, refusal},
+    snapshot::{Backend, RouteRule, Snapshot, refusal},
     tls::Refusal,
     upstream::{BackendPool, Pool, Split, only},
 };
-use hashbrown::HashMap;
 use penstock_config::{Key, Kind};
 use penstock_filter_host::Policy;
 use std::{rc::Rc, sync::Arc};
@@ -17,7 +16,7 @@ pub struct View {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     /// Endpoints of the backends.
-    pub backends: Vec<Rc<BackendPool>>,
+    backends: Vec<Option<Rc<BackendPool>>>,
     /// Live policies; absent where one could not be prepared.
     pub policies: Vec<Option<Policy>>,
     splits: Vec<Option<Rc<Split>>>,
@@ -53,6 +52,11 @@ impl View {
         (Self { backends, policies, splits, owner: owner.clone(), snapshot }, refused)
     }
 
+    /// The endpoints of a backend.
+    pub fn backend(&self, index: usize) -> Option<&Rc<BackendPool>> {
+        self.backends.get(index)?.as_ref()
+    }
+
     /// The backendRef that gets the next request of a rule; `None` where none has a weight.
     pub fn choose(&self, rule: usize) -> Option<usize> {
         match &self.splits[rule] {
@@ -68,29 +72,41 @@ impl Drop for View {
     }
 }
 
-fn backends(snapshot: &Snapshot, previous: Option<&View>, pool: &Pool) -> Vec<Rc<BackendPool>> {
-    let before: HashMap<&str, &Rc<BackendPool>> = previous
-        .map(|view| view.backends.iter().map(|backend| (&*backend.name, backend)).collect())
-        .unwrap_or_default();
-    let compile = |backend: &crate::snapshot::Backend| match before.get(&*backend.name) {
-        Some(known) if known.fits(backend) => (*known).clone(),
-        _ => Rc::new(BackendPool::new(backend, pool)),
+fn backends(
+    snapshot: &Snapshot,
+    previous: Option<&View>,
+    pool: &Pool,
+) -> Vec<Option<Rc<BackendPool>>> {
+    let compile = |(index, backend): (usize, Option<&Arc<Backend>>)| {
+        let backend = backend?;
+        let known = previous.and_then(|view| Some((view, view.backends.get(index)?.as_ref()?)));
+        let known = known.filter(|(view, known)| {
+            let same = view.snapshot.backends.get(index);
+            same.is_some_and(|same| Arc::ptr_eq(same, backend))
+                || (known.name == backend.name && known.fits(backend))
+        });
+        Some(match known {
+            Some((_, known)) => known.clone(),
+            None => Rc::new(BackendPool::new(backend, pool)),
+        })
     };
-    snapshot.backends.iter().map(compile).collect()
+    snapshot.backends.places().enumerate().map(compile).collect()
 }
 
 fn splits(snapshot: &Snapshot, previous: Option<&View>) -> Vec<Option<Rc<Split>>> {
-    let mut before: HashMap<&str, &Rc<Split>> = HashMap::new();
-    if let Some(view) = previous {
-        for (rule, split) in view.snapshot.rules.iter().zip(&view.splits) {
-            if let Some(split) = split {
-                before.insert(&rule.key, split);
+    let compile = |(index, rule): (usize, Option<&Arc<RouteRule>>)| {
+        let rule = rule?;
+        let before = previous.and_then(|view| Some((view.snapshot.rules.get(index)?, view)));
+        if let Some((before, view)) = before.filter(|(before, _)| before.key == rule.key) {
+            let known = view.splits.get(index)?;
+            if Arc::ptr_eq(before, rule) {
+                return known.clone();
+            }
+            if let Some(known) = known.as_ref().filter(|known| known.fits(&rule.choices)) {
+                return Some(known.clone());
             }
         }
-    }
-    let compile = |rule: &crate::snapshot::RouteRule| match before.get(&*rule.key) {
-        Some(known) if known.fits(&rule.choices) => Some((*known).clone()),
-        _ => Split::new(&rule.choices).map(Rc::new),
+        Split::new(&rule.choices).map(Rc::new)
     };
-    snapshot.rules.iter().map(compile).collect()
+    snapshot.rules.places().enumerate().map(compile).collect()
 }
