@@ -105,7 +105,8 @@ mod tests {
             ..Default::default()
         };
         let key = |kind, name: &str| Key::new(kind, name);
-        let keys = |content: &ResourceKind| parents(content).iter().map(Parent::key).collect::<Vec<_>>();
+        let keys =
+            |content: &ResourceKind| parents(content).iter().map(Parent::key).collect::<Vec<_>>();
         let rule_of = |choice| rule(vec![failed.clone(), policy("n/a")], choice);
         let mut wanted = vec![
             key(Kind::Listener, "n/gw/http"),

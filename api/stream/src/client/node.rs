@@ -253,7 +253,8 @@ impl<A: Apply> Node<A> {
             return;
         };
         let uses = |resource: &&penstock_config::Versioned| matches!(&*resource.content, ResourceKind::Filter(f) if loaded.contains(&f.module));
-        let upserts: Vec<_> = worker.replica.state().of_kind(Kind::Filter).filter(uses).cloned().collect();
+        let upserts: Vec<_> =
+            worker.replica.state().of_kind(Kind::Filter).filter(uses).cloned().collect();
         if upserts.is_empty() {
             self.worker = Some(worker);
             self.look_for_missing();

@@ -97,6 +97,7 @@ impl Connection {
         let io = TokioIo::new(Guard::new(io, first, !h2, state.pulse.clone(), tick));
         let service = service_fn(move |request| service::handle(self.clone(), request));
         let ended = if h2 {
+            state.set_multiplexed();
             // Boxed: it is larger than the state for HTTP/1, which must not carry it.
             let served = http2::Builder::new(LocalExecutor)
                 .initial_stream_window_size(STREAM_WINDOW)

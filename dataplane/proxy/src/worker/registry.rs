@@ -90,7 +90,7 @@ impl Pulse {
     }
 }
 
-/// How long the first request of a connection that is to be drained is waited for.
+/// How long the next request of a connection that is to be drained is waited for.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// One connection.
@@ -111,7 +111,9 @@ pub struct ConnectionState {
     ending: Cell<Ending>,
     /// No request has begun yet.
     fresh: Cell<bool>,
-    /// To be drained once its first request has begun, or when none has come.
+    /// Requests share it, and the protocol says which of them are served after all (HTTP/2).
+    multiplexed: Cell<bool>,
+    /// To be drained once its next request has begun, or when none has come.
     put_off: Cell<bool>,
     session: OnceCell<Rc<TlsSession>>,
     waker: RefCell<Option<Waker>>,
@@ -179,14 +181,21 @@ impl ConnectionState {
 
     /// Ends it so, unless it ends harder already.
     ///
-    /// A drain waits for the first request: the client of a new connection has sent it, or is about
-    /// to, and cannot know that nobody will read it. Who sends none is not waited for longer than
-    /// two seconds.
+    /// A drain waits for the next request where none is being served and the protocol cannot say that
+    /// one on its way will not be (HTTP/1.1, or a new connection): its client has sent it, or is about
+    /// to, and cannot know that nobody will read it. The answer says `connection: close`. Who has sent
+    /// none for two seconds is not waited for.
     pub fn finish(&self, ending: Ending) {
+        let idle = self.active.get() == 0 && !self.multiplexed.get();
         match ending {
-            Ending::Drain if self.fresh.get() => self.put_off.set(true),
+            Ending::Drain if idle || self.fresh.get() => self.put_off.set(true),
             ending => self.end_by(ending),
         }
+    }
+
+    /// Notes that it is HTTP/2.
+    pub fn set_multiplexed(&self) {
+        self.multiplexed.set(true);
     }
 
     fn end_by(&self, ending: Ending) {
@@ -270,6 +279,7 @@ impl Registry {
             idle_since: Cell::new(clock.now()),
             ending: Cell::new(Ending::Open),
             fresh: Cell::new(true),
+            multiplexed: Cell::new(false),
             put_off: Cell::new(false),
             session: OnceCell::new(),
             waker: RefCell::new(None),
