@@ -53,13 +53,12 @@ impl Snapshot {
             rules: previous.rules.clone(),
             filters,
             backends: previous.backends.clone(),
+            refused: previous.refused.clone(),
             state: state.clone(),
         };
         snapshot.change_backends(&delta, context.metrics);
         let changed = snapshot.change_rules(&delta, context);
-        for (_, rule) in snapshot.rules.iter() {
-            refused.extend(rule.refused.iter().cloned());
-        }
+        refused.extend(snapshot.refused.values().flat_map(|refused| refused.iter().cloned()));
         let in_service = snapshot.in_service();
         let ports = Ports { snapshot: &snapshot, state: &in_service, changed: &changed, context };
         let ports = ports.build(&mut refused);
@@ -99,24 +98,22 @@ impl Snapshot {
         let mut changed = Vec::new();
         for key in delta.removals.iter().filter(|key| is_rule(key)) {
             let old = self.rules.position(key).and_then(|index| self.rules.get(index).cloned());
+            self.refused.remove(key);
             if let Some(index) = self.rules.remove(key) {
                 changed.push(Changed { index, old, new: None });
             }
         }
         for resource in delta.upserts.iter().filter(|resource| is_rule(&resource.key)) {
-            let Some(rule) = self.rule(&resource.content, context) else { continue };
             let old = self.rules.position(&resource.key);
             let old = old.and_then(|index| self.rules.get(index).cloned());
-            let index = self.rules.put(&resource.key, rule);
+            let Some(index) = self.put_rule(&resource.content, context) else { continue };
             changed.push(Changed { index, old, new: self.rules.get(index).cloned() });
         }
         if !alike(&self.filters, &context.previous.filters) {
             let with_policies = |rule: &&Arc<RouteRule>| rule.config().is_some_and(has_policies);
             let rules = self.rules.iter().map(|(_, rule)| rule).filter(with_policies);
             for rule in rules.cloned().collect::<Vec<_>>() {
-                if let Some(again) = self.rule(&rule.source, context) {
-                    self.rules.put(&Key::new(Kind::Rule, &*rule.key), again);
-                }
+                self.put_rule(&rule.source, context);
             }
         }
         changed
@@ -131,7 +128,8 @@ impl Snapshot {
         state
     }
 
-    fn rule(&self, source: &Arc<ResourceKind>, context: &Context<'_>) -> Option<RouteRule> {
+    /// Compiles a rule. Gives its index.
+    fn put_rule(&mut self, source: &Arc<ResourceKind>, context: &Context<'_>) -> Option<usize> {
         let ResourceKind::Rule(rule) = &**source else { return None };
         let key = source.key();
         let mut refused = Vec::new();
@@ -157,7 +155,7 @@ impl Snapshot {
             program: compile(&choice.filters),
         });
         let choices = choices.collect();
-        Some(RouteRule {
+        let compiled = RouteRule {
             key: key.name.as_str().into(),
             route: rule.route.as_str().into(),
             id: rule.id.as_str().into(),
@@ -169,8 +167,13 @@ impl Snapshot {
             backend_timeout: timeout(rule.backend_timeout_ms),
             cells: context.metrics.routes.get(&rule.route),
             source: source.clone(),
-            refused: refused.into(),
-        })
+        };
+        if refused.is_empty() {
+            self.refused.remove(&key);
+        } else {
+            self.refused.insert(key.clone(), refused.into());
+        }
+        Some(self.rules.put(&key, compiled))
     }
 
     fn backend(&self, name: &str) -> Option<usize> {

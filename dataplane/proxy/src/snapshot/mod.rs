@@ -24,8 +24,8 @@ pub use program::{PolicyStep, Program, RequestAction, RequestStep, ResponseActio
 pub use rule::{Choice, RouteRule};
 pub use slots::Slots;
 
-use crate::tls::TlsSession;
-use penstock_config::{State, Version};
+use crate::tls::{Refusal, TlsSession};
+use penstock_config::{Key, SharedMap, State, Version};
 use std::sync::Arc;
 
 /// A configuration compiled for requests.
@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub filters: Vec<FilterSlot>,
     /// Backends, by the index that choices give.
     pub backends: Slots<Backend>,
+    /// What of the steps of a rule cannot be served, by the rule.
+    refused: SharedMap<Key, Arc<[Refusal]>>,
 }
 
 impl Snapshot {
@@ -59,6 +61,7 @@ impl Snapshot {
             rules: Slots::default(),
             filters: Vec::new(),
             backends: Slots::default(),
+            refused: SharedMap::default(),
         }
     }
 

@@ -1,10 +1,7 @@
 //! Rules of a snapshot.
 
 use super::Program;
-use crate::{
-    telemetry::{RouteCells, Series},
-    tls::Refusal,
-};
+use crate::telemetry::{RouteCells, Series};
 use penstock_config::{ResourceKind, Rule};
 use std::{sync::Arc, time::Duration};
 
@@ -33,8 +30,6 @@ pub struct RouteRule {
     pub cells: Arc<Series<RouteCells>>,
     /// Its resource.
     pub source: Arc<ResourceKind>,
-    /// What of its steps cannot be served.
-    pub refused: Box<[Refusal]>,
 }
 
 /// One backendRef of a rule.
