@@ -348,18 +348,24 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_waits_for_the_first_request_and_not_for_ever() {
+    fn a_drain_waits_for_the_next_request_and_not_for_ever() {
         let (registry, clock) = (Registry::default(), Rc::new(Clock::default()));
-        let [asks, silent, used] = [(); 3].map(|()| connection(&registry, &clock));
+        let [asks, silent, used, busy, http2] = [(); 5].map(|()| connection(&registry, &clock));
         used.begin();
         used.end();
+        busy.begin();
+        http2.set_multiplexed();
+        http2.begin();
+        http2.end();
         registry.finish(None, Ending::Drain);
-        let endings = || [&asks, &silent, &used].map(|state| state.ending());
-        assert_eq!(endings(), [Ending::Open, Ending::Open, Ending::Drain]);
+        let endings = || [&asks, &silent, &used, &busy, &http2].map(|state| state.ending());
+        use Ending::{Drain, Open};
+        assert_eq!(endings(), [Open, Open, Open, Drain, Drain]);
         asks.begin();
-        assert_eq!(endings(), [Ending::Drain, Ending::Open, Ending::Drain]);
+        used.begin();
+        assert_eq!(endings(), [Drain, Open, Drain, Drain, Drain]);
         later(&registry, &clock, ticks(FRESH) + 1);
-        assert_eq!(silent.ending(), Ending::Drain);
+        assert_eq!(silent.ending(), Drain);
     }
 
     #[test]
