@@ -357,7 +357,7 @@ mod tests {
         http2.set_multiplexed();
         http2.begin();
         http2.end();
-        registry.finish(None, Ending::Drain);
+        registry.finish(None, Drain);
         let endings = || [&asks, &silent, &used, &busy, &http2].map(|state| state.ending());
         use Ending::{Drain, Open};
         assert_eq!(endings(), [Open, Open, Open, Drain, Drain]);

@@ -158,7 +158,8 @@ impl Core {
         }
         self.acknowledge(&mut settled);
         self.say(now, &mut settled);
-        if self.serving.is_leading() {
+        // Before the first translation nothing is wanted yet: what is there would be deleted.
+        if self.serving.is_leading() && self.translated.is_some() {
             let (actions, wake) = self.services.due(now.since_start);
             settled.add(actions, wake);
             let (actions, wake) = self.statuses.due(now);

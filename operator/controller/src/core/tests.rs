@@ -464,7 +464,16 @@ fn the_first_configuration_waits_for_the_modules_of_filters_that_are_there() {
         "metadata": {"name": "f", "namespace": "n"},
         "spec": {"module": {"configMap": {"name": "modules", "key": "f.wasm"}}},
     });
-    let mut rig = Rig::new(&[class(), gateway(80, 1), filter.clone()]);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "penstock-n-web", "namespace": "penstock-system",
+            "labels": {"gateway.networking.k8s.io/gateway-name": "web"},
+        },
+        "spec": {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80}]},
+    });
+    let mut rig = Rig::new(&[class(), gateway(80, 1), filter.clone(), service]);
+    // What an earlier leader made stays meanwhile.
     let actions = rig.settle();
     let [Action::Resolve(questions)] = actions.as_slice() else { panic!("{actions:?}") };
     let asked = questions[0].revision.clone();

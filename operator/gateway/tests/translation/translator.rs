@@ -183,7 +183,7 @@ fn take(index: &mut Index, step: Step) {
             index.set_filter_facts(&format!("default/{name}"), facts);
         }
         Step::Nodes(there) => {
-            index.set_nodes(there.then(|| "node".to_owned()).into_iter().collect());
+            index.set_nodes(there.then(|| "node".to_owned()).into_iter().collect(), true);
         }
         Step::Confirm => {
             let confirmation =

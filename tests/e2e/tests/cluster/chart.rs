@@ -185,12 +185,14 @@ fn again(site: &Site) -> Result<()> {
     ensure!(announced(&nodes, &address.ip().to_string())? == 0, "{address} is announced");
     let kinds = "pods,services,daemonsets,deployments,jobs,configmaps,secrets,leases,\
                  endpointslices,serviceaccounts,roles,rolebindings";
-    let left = site.kubectl(&["get", kinds, "-n", install::NAMESPACE, "-o", "name"])?;
-    let left: Vec<_> = left
-        .lines()
-        .filter(|name| !name.contains("kube-root-ca") && !name.ends_with("/default"))
-        .collect();
-    ensure!(left.is_empty(), "{left:?}");
+    // Pods take a moment to go.
+    site.eventually("nothing is left", || {
+        let left = site.kubectl(&["get", kinds, "-n", install::NAMESPACE, "-o", "name"])?;
+        let ours = |name: &&str| !name.contains("kube-root-ca") && !name.ends_with("/default");
+        let left: Vec<_> = left.lines().filter(ours).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
 
     // As nodes come that a group starts with the taint.
     for node in &nodes {
