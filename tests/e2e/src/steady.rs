@@ -1,11 +1,12 @@
 //! A Gateway whose `Programmed` is watched, so that a condition that falls and rises again is seen.
 
 use anyhow::{Context as _, Result, ensure};
+use parking_lot::Mutex;
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     process::{Child, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::JoinHandle,
 };
 
@@ -43,7 +44,7 @@ impl<'s> Steady<'s> {
         let shared = Arc::clone(&seen);
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                shared.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                shared.lock().push(line);
             }
         });
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
@@ -60,7 +61,7 @@ impl<'s> Steady<'s> {
     pub fn end(mut self) -> Result<()> {
         let since = self.since()?;
         self.stop();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock();
         ensure!(!seen.is_empty(), "nothing was watched");
         ensure!(seen.iter().all(|line| line == "True"), "Programmed was {seen:?}");
         ensure!(since == self.since, "Programmed changed after {} at {since}", self.since);
