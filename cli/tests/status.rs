@@ -333,8 +333,7 @@ fn waited_for(installed: &Installed, config: &str) {
         installed.pod("penstock-proxy", ready()).await;
         installed.set("penstock-proxy", 1).await;
     });
-    waiting.expect("solved: Pod ");
-    waiting.expect("everything is well");
+    waiting.expect_all(&["solved: Pod ", "everything is well"]);
     assert_eq!(waiting.wait().code(), Some(0));
 }
 

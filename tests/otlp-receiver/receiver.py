@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """An OTLP receiver for tests, which shares no code with what it tests.
 
-It takes traces by gRPC and by HTTP/protobuf on ports of the kernel's choice. The first line on
-standard output says which: {"grpc": PORT, "http": PORT}. Then there is one line for each span, with
-its resource, and the transport and headers that brought it. It ends when its standard input does.
+It takes traces by gRPC and by HTTP/protobuf on ports of the kernel's choice, of 127.0.0.1 or of
+`--host`. The first line on standard output says which: {"grpc": PORT, "http": PORT}. Then there is
+one line for each span, with its resource, and the transport and headers that brought it. It ends
+when its standard input does.
 
 `--refuse N` answers the first N messages with "unavailable", to see a sender try again.
 """
@@ -126,13 +127,15 @@ def http_handler(refusals):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--refuse", type=int, default=0)
-    refusals = Refusals(arguments.parse_args().refuse)
+    arguments.add_argument("--host", default="127.0.0.1")
+    parsed = arguments.parse_args()
+    refusals = Refusals(parsed.refuse)
 
     grpc_server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
     service_grpc.add_TraceServiceServicer_to_server(Grpc(refusals), grpc_server)
-    grpc_port = grpc_server.add_insecure_port("127.0.0.1:0")
+    grpc_port = grpc_server.add_insecure_port(f"{parsed.host}:0")
     grpc_server.start()
-    http_server = ThreadingHTTPServer(("127.0.0.1", 0), http_handler(refusals))
+    http_server = ThreadingHTTPServer((parsed.host, 0), http_handler(refusals))
     threading.Thread(target=http_server.serve_forever, daemon=True).start()
 
     write({"grpc": grpc_port, "http": http_server.server_address[1]})

@@ -74,6 +74,8 @@ fn structural(schema: &Value, definitions: &Value) -> Value {
         let value = match keyword.as_str() {
             "$schema" | "definitions" => continue,
             "additionalProperties" if value.is_boolean() => continue,
+            // No keyword of structural schemas; Helm checks it at the installation.
+            "uniqueItems" => continue,
             "type" if value.is_array() => continue,
             "properties" => {
                 let fields = value.as_object().into_iter().flatten();

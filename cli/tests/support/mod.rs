@@ -71,6 +71,16 @@ impl Process {
         panic!("no line with {text:?}; it said:\n{}", self.said.join("\n"));
     }
 
+    /// Waits for a line for each text, in whatever order: the two outputs are read side by side.
+    pub(crate) fn expect_all(&mut self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while let Some(text) = missing.pop() {
+            if !self.said.iter().any(|line| line.contains(text)) {
+                self.expect(text);
+            }
+        }
+    }
+
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")

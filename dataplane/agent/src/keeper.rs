@@ -69,7 +69,8 @@ pub struct Keeper {
     /// Sockets that a proxy gave back with its hello, until the roster has decided.
     offered: BTreeMap<Socket, Listening>,
     addresses: Vec<IpAddr>,
-    state: State,
+    /// The configuration, once one has come.
+    state: Option<State>,
     alone_at: Option<Instant>,
     grace: Duration,
     status: Arc<Mutex<Status>>,
@@ -92,7 +93,7 @@ impl Keeper {
             proxies: BTreeMap::new(),
             offered: BTreeMap::new(),
             addresses: Vec::new(),
-            state: State::default(),
+            state: None,
             alone_at: Some(Instant::now() + grace),
             grace,
             status,
@@ -153,12 +154,13 @@ impl Keeper {
                 self.event(Event::Gone(proxy));
             }
             Input::Configure(state, done) => {
-                self.state = state;
-                let result = self.kernel.configure(&self.state, &self.addresses);
+                let version = state.version();
+                self.state = Some(state);
+                let result = self.kernel.configure(self.state.as_ref(), &self.addresses);
                 // Not acknowledged where the kernel refused: the operator must not say that clients
                 // can come in.
                 if self.note(result) {
-                    let _ = done.send(self.state.version());
+                    let _ = done.send(version);
                 }
             }
             Input::End => {}
@@ -194,7 +196,7 @@ impl Keeper {
             }
             Action::Addresses(addresses) => {
                 self.addresses = addresses;
-                let result = self.kernel.configure(&self.state, &self.addresses);
+                let result = self.kernel.configure(self.state.as_ref(), &self.addresses);
                 self.note(result);
             }
             Action::Close(names) => names.iter().for_each(|name| _ = self.sockets.remove(name)),

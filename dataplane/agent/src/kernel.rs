@@ -22,11 +22,12 @@ pub trait Kernel: Send {
     /// [`NetError`]; what was before stays.
     fn steer(&mut self, sockets: &[&Listening]) -> Result<(), NetError>;
 
-    /// Brings what is steered to what a configuration asks, with proxies at these addresses.
+    /// Brings what is steered to what a configuration asks, with proxies at these addresses. `None`:
+    /// none has come yet, and what an earlier agent steered to stays.
     ///
     /// # Errors
     /// [`NetError`]; a part may have been done. It is tried again at the next [`Kernel::refresh`].
-    fn configure(&mut self, state: &State, proxies: &[IpAddr]) -> Result<(), NetError>;
+    fn configure(&mut self, state: Option<&State>, proxies: &[IpAddr]) -> Result<(), NetError>;
 
     /// Looks for devices and addresses that came and went.
     ///
@@ -51,7 +52,7 @@ impl Kernel for NoKernel {
         Ok(())
     }
 
-    fn configure(&mut self, _: &State, _: &[IpAddr]) -> Result<(), NetError> {
+    fn configure(&mut self, _: Option<&State>, _: &[IpAddr]) -> Result<(), NetError> {
         Ok(())
     }
 
@@ -68,7 +69,7 @@ impl Kernel for NoKernel {
 pub struct NodeKernel {
     steering: Steering,
     node: String,
-    state: State,
+    state: Option<State>,
     proxies: Vec<IpAddr>,
     /// Devices of the pods of proxies, as long as they are there: whatever a proxy says later.
     confined: BTreeSet<u32>,
@@ -100,7 +101,7 @@ impl NodeKernel {
         let mut kernel = Self {
             steering,
             node: node.into(),
-            state: State::default(),
+            state: None,
             proxies: Vec::new(),
             confined: BTreeSet::new(),
             served: None,
@@ -158,13 +159,12 @@ impl NodeKernel {
     }
 
     fn apply(&mut self) -> Result<(), NetError> {
-        let (wanted, announced) = match self.served {
-            None => return Ok(()),
-            Some(false) => Default::default(),
-            Some(true) => (
-                listeners::wanted(&self.state, &self.proxies),
-                listeners::announced(&self.state, &self.node),
-            ),
+        let (wanted, announced) = match (self.served, &self.state) {
+            (None, _) | (Some(true), None) => return Ok(()),
+            (Some(false), _) => Default::default(),
+            (Some(true), Some(state)) => {
+                (listeners::wanted(state, &self.proxies), listeners::announced(state, &self.node))
+            }
         };
         let local = listeners::local(&addresses()?, &wanted.addresses);
         let next = Applied { wanted, local, announced, confined: self.confined.clone() };
@@ -210,9 +210,9 @@ impl Kernel for NodeKernel {
         self.apply()
     }
 
-    fn configure(&mut self, state: &State, proxies: &[IpAddr]) -> Result<(), NetError> {
+    fn configure(&mut self, state: Option<&State>, proxies: &[IpAddr]) -> Result<(), NetError> {
         self.confine(proxies)?;
-        self.state.clone_from(state);
+        self.state = state.cloned();
         self.proxies = proxies.to_vec();
         self.apply()
     }

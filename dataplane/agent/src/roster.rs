@@ -127,8 +127,13 @@ impl Roster {
             return;
         }
         self.members.insert(proxy, Member { addresses, workers, serving: false });
-        if self.sockets.is_empty() && self.pending == 0 && !holds.is_empty() {
-            self.sockets.clone_from(&holds);
+        // Until this agent steers, an earlier agent's steering is in force, to what older proxies hold:
+        // a newer proxy may have introduced itself before them.
+        let unknown = |name: &Socket| !self.sockets.contains(name);
+        let holds: Vec<Socket> = holds.into_iter().filter(unknown).collect();
+        let adopts = self.steered.is_none() && !holds.is_empty();
+        if adopts {
+            self.sockets.splice(0..0, holds.iter().copied());
             actions.push(Action::Adopt(holds));
         }
         let missing = workers.saturating_sub(self.sockets.len() + self.pending);
@@ -136,8 +141,10 @@ impl Roster {
             self.pending += missing;
             actions.push(Action::Make(missing));
         }
-        if self.pending == 0 {
-            actions.push(Action::Give(proxy, self.sockets.clone()));
+        match self.pending {
+            0 if adopts => self.give_all(actions),
+            0 => actions.push(Action::Give(proxy, self.sockets.clone())),
+            _ => {}
         }
     }
 
@@ -165,8 +172,9 @@ impl Roster {
         // A proxy on its way may want more, but then the others are still to be made.
         let wanted = self.members.values().map(|member| member.workers).max().unwrap_or(workers);
         let steered = self.sockets.iter().take(workers).copied().collect();
-        self.steer(steered, actions);
+        // First, so that an agent that begins anew never steers by a part of what it will steer by.
         self.set_addresses(addresses, actions);
+        self.steer(steered, actions);
         if self.sockets.len() > wanted {
             let surplus = self.sockets.split_off(wanted);
             self.give_all(actions);
@@ -238,7 +246,7 @@ mod tests {
         assert_eq!(made, [Action::Give(FIRST, sockets([1, 2]))]);
         let serving = roster.handle(Event::Serving(FIRST));
         let addresses = vec![IpAddr::from([10, 0, 0, 1])];
-        assert_eq!(serving, [Action::Steer(sockets([1, 2])), Action::Addresses(addresses)]);
+        assert_eq!(serving, [Action::Addresses(addresses), Action::Steer(sockets([1, 2]))]);
     }
 
     #[test]
@@ -259,7 +267,24 @@ mod tests {
         let back = sockets([7, 8]);
         assert_eq!(actions, [Action::Adopt(back.clone()), Action::Give(FIRST, back.clone())]);
         let actions = roster.handle(Event::Serving(FIRST));
-        assert_eq!(actions[0], Action::Steer(back));
+        assert_eq!(actions[1], Action::Steer(back));
+    }
+
+    #[test]
+    fn what_an_older_proxy_holds_is_steered_to_though_a_newer_one_came_back_first() {
+        let mut roster = Roster::default();
+        roster.handle(hello(SECOND, 2, vec![]));
+        roster.handle(Event::Made(sockets([8, 9])));
+        let actions = roster.handle(hello(FIRST, 1, sockets([1])));
+        let all = sockets([1, 8, 9]);
+        let given = [FIRST, SECOND].map(|proxy| Action::Give(proxy, all.clone()));
+        assert_eq!(actions[0], Action::Adopt(sockets([1])));
+        assert_eq!(actions[1..], given);
+        let actions = roster.handle(Event::Serving(FIRST));
+        assert_eq!(actions[1], Action::Steer(sockets([1])), "as before");
+        assert_eq!(actions.last(), Some(&Action::Close(sockets([9]))), "two are wanted");
+        let actions = roster.handle(Event::Serving(SECOND));
+        assert_eq!(actions[1], Action::Steer(sockets([1, 8])));
     }
 
     #[test]
@@ -276,7 +301,7 @@ mod tests {
         let made = roster.handle(Event::Made(sockets([2, 3])));
         let all = sockets([1, 2, 3]);
         assert_eq!(made, [Action::Give(FIRST, all.clone()), Action::Give(SECOND, all.clone())]);
-        assert_eq!(roster.handle(Event::Serving(SECOND))[0], Action::Steer(all));
+        assert_eq!(roster.handle(Event::Serving(SECOND))[1], Action::Steer(all));
     }
 
     #[test]
@@ -284,7 +309,7 @@ mod tests {
         let mut roster = served_by(3);
         roster.handle(hello(SECOND, 1, vec![]));
         let actions = roster.handle(Event::Serving(SECOND));
-        assert_eq!(actions[0], Action::Steer(sockets([1])));
+        assert_eq!(actions[1], Action::Steer(sockets([1])));
         assert!(!actions.iter().any(|a| matches!(a, Action::Close(_))), "the old one serves still");
         let actions = roster.handle(Event::Gone(FIRST));
         let close = Action::Close(sockets([2, 3]));
@@ -298,7 +323,7 @@ mod tests {
         let actions = roster.handle(Event::Alone);
         assert_eq!(actions, [Action::Steer(vec![]), Action::Addresses(vec![])]);
         roster.handle(hello(SECOND, 1, vec![]));
-        assert_eq!(roster.handle(Event::Serving(SECOND))[0], Action::Steer(sockets([1])));
+        assert_eq!(roster.handle(Event::Serving(SECOND))[1], Action::Steer(sockets([1])));
         assert_eq!(roster.handle(Event::Alone), [], "somebody serves again");
     }
 

@@ -44,6 +44,7 @@ struct Node {
 struct Agent {
     say: mpsc::Sender<Input>,
     listener: Arc<Listener>,
+    status: Arc<Mutex<Status>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,34 +79,41 @@ impl Node {
     }
 
     fn agent(&self) -> Agent {
+        let agent = self.agent_without_configuration();
+        agent.configure(self.state.clone());
+        agent
+    }
+
+    fn agent_without_configuration(&self) -> Agent {
         let (say, inputs) = mpsc::channel();
         let pins = self.pins.dir.clone();
+        let status = Arc::<Mutex<Status>>::default();
+        let shown = status.clone();
         let keeper = self.node.spawn(move || {
             let kernel = NodeKernel::start(&pins, "n1").expect("the kernel can steer");
-            let status = Arc::<Mutex<Status>>::default();
-            Keeper::new(Box::new(kernel), GRACE, status).run(&inputs);
+            Keeper::new(Box::new(kernel), GRACE, shown).run(&inputs);
         });
         let listener = Arc::new(Listener::bind(&self.path()).expect("listens"));
         let taking = listen(listener.clone(), say.clone()).expect("a thread");
-        let (done, told) = mpsc::channel();
-        say.send(Input::Configure(self.state.clone(), done)).expect("the keeper runs");
-        told.recv_timeout(PATIENCE).expect("the kernel takes the configuration");
-        Agent { say, listener, threads: vec![keeper, taking] }
+        Agent { say, listener, status, threads: vec![keeper, taking] }
     }
 
     fn proxy(&self, workers: usize) -> Served {
+        let served = self.proxy_without_configuration(workers);
+        served.configure(&self.state);
+        served
+    }
+
+    fn proxy_without_configuration(&self, workers: usize) -> Served {
         let host = Host::new(HostConfig::default()).expect("a filter host");
         let drain_timeout = Duration::from_secs(5);
         let options =
             ProxyOptions { workers, bind: vec![], drain_timeout, ..ProxyOptions::default() };
         let proxy = Arc::new(Proxy::start(options, host).expect("a proxy"));
-        let ack = proxy.apply(&State::default().diff(&self.state));
-        assert_eq!(ack.refused, [], "everything is served");
         let handover =
             Handover::new(self.path(), format!("proxy-{workers}"), vec![], workers, proxy.clone());
         let handover = Arc::new(handover);
         let thread = handover.start().expect("a thread");
-        handover.configured();
         Served { proxy, handover, thread: Some(thread) }
     }
 
@@ -153,6 +161,12 @@ impl Node {
 }
 
 impl Agent {
+    fn configure(&self, state: State) {
+        let (done, told) = mpsc::channel();
+        self.say.send(Input::Configure(state, done)).expect("the keeper runs");
+        told.recv_timeout(PATIENCE).expect("the kernel takes the configuration");
+    }
+
     fn end(self) {
         self.listener.close();
         self.say.send(Input::End).expect("the keeper runs");
@@ -163,6 +177,12 @@ impl Agent {
 }
 
 impl Served {
+    fn configure(&self, state: &State) {
+        let ack = self.proxy.apply(&State::default().diff(state));
+        assert_eq!(ack.refused, [], "everything is served");
+        self.handover.configured();
+    }
+
     /// As on SIGTERM.
     fn end(&mut self) {
         self.handover.leave();
@@ -296,10 +316,7 @@ fn an_address_of_the_uplinks_network_is_answered_for_by_the_node_that_has_it_alo
     let served = |to: &str| node.get(to).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
     until("the address is served", || served(on_link));
     until("the address is served", || served("fd97::77"));
-    let (done, told) = mpsc::channel();
-    let other = announced_by(&node.state, "n2");
-    agent.say.send(Input::Configure(other, done)).expect("the keeper runs");
-    told.recv_timeout(PATIENCE).expect("the kernel takes the configuration");
+    agent.configure(announced_by(&node.state, "n2"));
     node.client.ip("neigh flush dev eth0");
     assert!(node.get(on_link).is_err(), "another node answers for it");
     proxy.end();
@@ -347,6 +364,74 @@ fn a_restarted_agent_gets_the_sockets_back_under_load() {
         progress();
     });
     next.end();
+    agent.expect("runs").end();
+}
+
+#[test]
+fn a_restarted_agent_steers_as_before_until_a_configuration_comes() {
+    let node = Node::new();
+    let mut agent = Some(node.agent());
+    let mut proxy = node.proxy(2);
+    node.served();
+    node.under_load(|progress| {
+        agent.take().expect("runs").end();
+        let agent = agent.insert(node.agent_without_configuration());
+        until("the proxy serves with the new agent", || {
+            agent.status.lock().proxies.get("proxy-2") == Some(&true)
+        });
+        // Longer than from one look at the node to the next.
+        std::thread::sleep(Duration::from_millis(400));
+        progress();
+        agent.configure(node.state.clone());
+        progress();
+    });
+    proxy.end();
+    agent.expect("runs").end();
+}
+
+#[test]
+fn a_proxy_takes_no_connection_before_it_has_a_configuration() {
+    let node = Node::new();
+    let agent = node.agent();
+    let mut old = node.proxy(1);
+    node.served();
+    let mut new = node.proxy_without_configuration(2);
+    node.under_load(|progress| {
+        until("the new proxy is known", || agent.status.lock().proxies.len() == 2);
+        // For it to hold the sockets.
+        std::thread::sleep(Duration::from_millis(300));
+        progress();
+        new.configure(&node.state);
+        progress();
+        old.end();
+        progress();
+    });
+    new.end();
+    agent.end();
+}
+
+#[test]
+fn a_proxy_that_comes_back_to_a_new_agent_after_its_successor_loses_no_connection() {
+    let node = Node::new();
+    let mut agent = Some(node.agent());
+    let mut old = node.proxy(2);
+    node.served();
+    // The successor asks each agent at once, the old proxy when it looks again: whichever is first.
+    let mut new = node.proxy_without_configuration(3);
+    node.under_load(|progress| {
+        for _ in 0..6 {
+            agent.take().expect("runs").end();
+            progress();
+            let agent = agent.insert(node.agent());
+            until("both proxies are known", || agent.status.lock().proxies.len() == 2);
+            progress();
+        }
+        new.configure(&node.state);
+        progress();
+        old.end();
+        progress();
+    });
+    new.end();
     agent.expect("runs").end();
 }
 

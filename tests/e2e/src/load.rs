@@ -19,7 +19,10 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
+
+/// For a connection to be made, and for a request to be answered.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the load is made up.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +154,7 @@ async fn http1(control: Arc<Control>) -> Tally {
     let mut tally = Tally::default();
     while !control.stop.load(Relaxed) && tally.failures.len() < 20 {
         let sender = async {
-            let stream = TcpStream::connect(control.target).await?;
+            let stream = timeout(PATIENCE, TcpStream::connect(control.target)).await??;
             stream.set_nodelay(true)?;
             let (sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await?;
             tokio::task::spawn_local(connection);
@@ -180,7 +183,7 @@ async fn http2(control: Arc<Control>) -> Tally {
     let mut tally = Tally::default();
     while !control.stop.load(Relaxed) && tally.failures.len() < 20 {
         let sender = async {
-            let stream = TcpStream::connect(control.target).await?;
+            let stream = timeout(PATIENCE, TcpStream::connect(control.target)).await??;
             stream.set_nodelay(true)?;
             let (sender, connection) =
                 conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -261,7 +264,8 @@ where
             Err(format!("{} {:?} {}", head.status, head.headers, String::from_utf8_lossy(&body)))
         }
     };
-    let outcome = outcome.await;
+    let outcome = timeout(PATIENCE, outcome).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
     control.in_flight.fetch_sub(1, Relaxed);
     match outcome {
         Ok(None) => true,

@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+/// For a connection to be made, and for bytes of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -41,8 +44,8 @@ pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer> {
 /// # Errors
 /// As [`get`].
 pub fn get_at(address: SocketAddr, host: &str, path: &str, fields: &str) -> Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -77,6 +77,14 @@ impl Site {
         for name in backends {
             let deployment = format!("deployment/{name}");
             self.kubectl(&["-n", namespace, "rollout", "status", &deployment, "--timeout=60s"])?;
+            // Written a little later, by another controller.
+            self.eventually(&format!("Service {namespace}/{name} has an endpoint"), || {
+                let label = format!("kubernetes.io/service-name={name}");
+                let ready = "jsonpath={.items[*].endpoints[*].conditions.ready}";
+                let query = ["-n", namespace, "get", "endpointslices", "-l", &label, "-o", ready];
+                ensure!(self.kubectl(&query)?.contains("true"), "no endpoint is ready");
+                Ok(())
+            })?;
         }
         Ok(())
     }

@@ -8,8 +8,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Changes in quick succession are saved once.
-const DELAY: Duration = Duration::from_secs(1);
+/// For a change to be acknowledged before it is saved, which takes as long with many resources as with
+/// few changes to them.
+const DELAY: Duration = Duration::from_millis(20);
+
+/// Between two savings: changes in quick succession are saved once.
+const REST: Duration = Duration::from_secs(1);
 
 /// Saving takes at most one part in so many of the time: a large configuration that changes all the
 /// time is saved less often.
@@ -41,7 +45,7 @@ impl Saver {
         if let Some(saving) = &mut self.saving {
             let took = saving.await.unwrap_or_default();
             self.saving = None;
-            self.rest = Instant::now() + took * SHARE;
+            self.rest = Instant::now() + REST.max(took * SHARE);
             self.due = self.due.map(|due| due.max(self.rest));
         }
         match self.due {

@@ -17,6 +17,9 @@ use std::{
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Holds the listening sockets that the agent gave, and gives them back to a new one.
+///
+/// They are accepted on once the proxy has a configuration: until then whoever dials waits, or another
+/// proxy that holds the same sockets serves.
 #[derive(Debug)]
 pub struct Handover {
     path: PathBuf,
@@ -25,17 +28,21 @@ pub struct Handover {
     workers: usize,
     proxy: Arc<Proxy>,
     state: Mutex<State>,
+    /// Held while the proxy is told which sockets to accept on.
+    steering: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: BTreeMap<Socket, OwnedFd>,
     channel: Option<Arc<Channel>>,
-    /// The sockets of this conversation are accepted on.
+    /// This conversation gave sockets.
     given: bool,
     /// The proxy has a configuration.
     configured: bool,
-    /// The agent was told both.
+    /// What this conversation gave is accepted on.
+    accepted: bool,
+    /// The agent was told so.
     told: bool,
     leaving: bool,
 }
@@ -49,7 +56,15 @@ impl Handover {
         workers: usize,
         proxy: Arc<Proxy>,
     ) -> Self {
-        Self { path, pod, addresses, workers, proxy, state: Mutex::default() }
+        Self {
+            path,
+            pod,
+            addresses,
+            workers,
+            proxy,
+            state: Mutex::default(),
+            steering: Mutex::default(),
+        }
     }
 
     /// Talks to one agent after the other until [`Handover::leave`].
@@ -82,11 +97,12 @@ impl Handover {
 
     fn converse(&self, channel: Arc<Channel>) -> Result<(), HandoverError> {
         {
+            let _quiet = self.steering.lock();
             let mut state = self.state.lock();
             if state.leaving {
                 return Ok(());
             }
-            (state.given, state.told) = (false, false);
+            (state.given, state.accepted, state.told) = (false, false, false);
             state.channel = Some(channel.clone());
             let hello = ToAgent::Hello {
                 pod: self.pod.clone(),
@@ -109,35 +125,50 @@ impl Handover {
         Ok(())
     }
 
-    /// Accepts on exactly these.
-    fn take(&self, names: Vec<Socket>, fds: Vec<OwnedFd>) -> Result<(), HandoverError> {
-        let sockets: Vec<(u16, TcpListener)> = {
+    /// Holds exactly these from now on.
+    fn take(&self, names: Vec<Socket>, fds: Vec<OwnedFd>) -> std::io::Result<()> {
+        {
             let mut state = self.state.lock();
             state.held.retain(|name, _| names.contains(name));
             for (name, fd) in names.into_iter().zip(fds) {
                 state.held.entry(name).or_insert(fd);
+            }
+            state.given = true;
+            tracing::info!(count = state.held.len(), "sockets from the agent");
+        }
+        self.accept()
+    }
+
+    /// The proxy has a configuration: it can serve.
+    pub fn configured(&self) {
+        let before = std::mem::replace(&mut self.state.lock().configured, true);
+        if !before && let Err(error) = self.accept() {
+            tracing::error!("cannot accept on the sockets from the agent: {error}");
+        }
+    }
+
+    /// Accepts on what is held, as soon as there is something to answer with.
+    fn accept(&self) -> std::io::Result<()> {
+        let _alone = self.steering.lock();
+        let sockets: Vec<(u16, TcpListener)> = {
+            let state = self.state.lock();
+            if !state.given || !state.configured || state.leaving {
+                return Ok(());
             }
             let copy = |(name, fd): (&Socket, &OwnedFd)| {
                 Ok((name.port, TcpListener::from(fd.try_clone()?)))
             };
             state.held.iter().map(copy).collect::<std::io::Result<_>>()?
         };
-        tracing::info!(count = sockets.len(), "sockets from the agent");
         self.proxy.steer(sockets);
-        self.state.lock().given = true;
+        self.state.lock().accepted = true;
         self.tell();
         Ok(())
     }
 
-    /// The proxy has a configuration: it can serve.
-    pub fn configured(&self) {
-        self.state.lock().configured = true;
-        self.tell();
-    }
-
     fn tell(&self) {
         let mut state = self.state.lock();
-        if !state.given || !state.configured || state.told || state.leaving {
+        if !state.accepted || state.told || state.leaving {
             return;
         }
         if let Some(channel) = &state.channel {

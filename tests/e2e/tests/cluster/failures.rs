@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 pub(crate) const ALL: &[super::Scenario] = &[
     ("failures: an operator is lost and the other leads", operator_lost),
     ("failures: the API server is away", api_server_away),
+    ("failures: an agent is restarted, proxies are upgraded", restarted),
+    ("failures: a proxy is killed", proxy_killed),
+    ("failures: a node is rebooted", rebooted),
 ];
 
 /// `operator.leaseDuration` of the chart, and what a standby looks late.
 const LEASE: Duration = Duration::from_secs(15 + 2);
 /// For how long the API server is away.
 const AWAY: Duration = Duration::from_secs(20);
+/// Longest time in which an address moves from a node that is gone.
+const FAILOVER: Duration = Duration::from_secs(12);
 
 fn operator_lost(site: &Site) -> Result<()> {
     let world = World::new(site, "e2e-operator-lost")?;
@@ -105,6 +110,120 @@ fn api_server_away(site: &Site) -> Result<()> {
     watched.end().map(drop)
 }
 
+fn restarted(site: &Site) -> Result<()> {
+    let world = World::new(site, "e2e-restarted")?;
+    let busy = world.announcer()?;
+    let watched = world.watched()?;
+
+    let agent = site.pod_on("penstock-agent", &busy)?;
+    let begin = Instant::now();
+    site.kubectl(&["-n", NAMESPACE, "delete", "pod", &agent.name, "--wait=false"])?;
+    site.eventually("a new agent is ready", || {
+        let new = site.pod_on("penstock-agent", &busy)?;
+        ensure!(new.name != agent.name, "it is the old one");
+        Ok(())
+    })?;
+    println!("  agent restarted: {:.1?}", begin.elapsed());
+    world.change("agent-restarted")?;
+
+    let before = site.pods("penstock-proxy")?;
+    let begin = Instant::now();
+    rollout(site, "daemonset/penstock-proxy")?;
+    println!("  proxies upgraded: {:.1?}", begin.elapsed());
+    let after = site.pods("penstock-proxy")?;
+    ensure!(after.iter().all(|new| before.iter().all(|old| old.name != new.name)), "{after:?}");
+    world.change("proxies-upgraded")?;
+    ensure!(world.announcer()? == busy, "the address moved");
+    watched.end().map(drop)
+}
+
+fn proxy_killed(site: &Site) -> Result<()> {
+    let world = World::new(site, "e2e-proxy-killed")?;
+    let busy = world.announcer()?;
+    let proxy = site.pod_on("penstock-proxy", &busy)?;
+    let watched = world.watched()?;
+    let begin = Instant::now();
+    site.signal(&proxy, Signal::KILL)?;
+    site.eventually("the process ends", || {
+        ensure!(!site.runs(&proxy)?, "it runs");
+        Ok(())
+    })?;
+    // What comes now waits in a socket that the agent holds, until the next process accepts.
+    let answer = get(world.address, "echo.example", "/")?;
+    ensure!(answer.status == 200, "{answer:?}");
+    println!("  proxy killed: a new connection was answered after {:.1?}", begin.elapsed());
+    site.eventually("the proxy is ready", || proxy_ready(&proxy))?;
+    ensure!(world.announcer()? == busy, "the address moved");
+    let lost = watched.end_after_loss()?;
+    println!("  {lost} requests in flight were lost");
+    Ok(())
+}
+
+fn rebooted(site: &Site) -> Result<()> {
+    let world = World::new(site, "e2e-rebooted")?;
+    let gone = world.announcer()?;
+    let left = nodes(site).find(|node| *node != gone).context("no second node")?;
+    // What leads and what answers are elsewhere: the scenario is the loss of what brings requests in.
+    site.kubectl(&["cordon", &gone])?;
+    let prepared = prepare_reboot(site, world.namespace, &gone, &left);
+    site.kubectl(&["uncordon", &gone])?;
+    prepared?;
+
+    let node = site.node(&gone)?;
+    let ours = ["penstock-agent", "penstock-proxy"];
+    let before: Vec<Pod> =
+        ours.map(|p| site.pod_on(p, &gone)).into_iter().collect::<Result<_>>()?;
+    let begin = Instant::now();
+    node.machine.power_off()?;
+    let moved = site.eventually("the address moves", || {
+        ensure!(world.announcer()? == left, "nobody answers for it");
+        world.serves("begin")
+    });
+    let moved = moved.map(|()| begin.elapsed());
+    let watched = moved.as_ref().ok().map(|_| world.watched()).transpose();
+    site.cluster().reboot(&node)?;
+    let moved = moved?;
+    println!("  node gone: its address is answered elsewhere after {moved:.1?}");
+    let watched = watched?.context("no load")?;
+    site.cluster().wait_for_nodes(Duration::from_secs(60))?;
+    // The API server knows the old ones as ready until their kubelet says otherwise.
+    for (process, before) in ours.iter().zip(&before) {
+        site.eventually("the node's pods are ready", || {
+            ensure!(site.pod_on(process, &gone)? != *before, "as before");
+            Ok(())
+        })?;
+    }
+    println!("  node back and ready after {:.1?}", begin.elapsed());
+    world.change("back")?;
+    let proxy = site.pod_on("penstock-proxy", &gone)?;
+    site.eventually("its proxy serves", || proxy_ready(&proxy))?;
+    ensure!(world.announcer()? == left, "the address moved back, and broke its connections");
+    watched.end()?;
+    ensure!(moved <= FAILOVER, "the address moved only after {moved:?}");
+    Ok(())
+}
+
+/// Has the backend and the operator that leads on the node that stays.
+fn prepare_reboot(site: &Site, namespace: &str, gone: &str, left: &str) -> Result<()> {
+    let selector = format!(
+        r#"{{"spec":{{"template":{{"spec":{{"nodeSelector":{{"kubernetes.io/hostname":"{left}"}}}}}}}}}}"#
+    );
+    site.kubectl(&["-n", namespace, "patch", "deployment", "echo", "-p", &selector])?;
+    for pod in site.pods("penstock-operator")?.iter().filter(|pod| pod.node == gone) {
+        site.kubectl(&["-n", NAMESPACE, "delete", "pod", &pod.name])?;
+    }
+    site.eventually("who leads is elsewhere", || {
+        let leader = site.leader()?;
+        ensure!(leader.node != gone, "{leader:?}");
+        Ok(())
+    })?;
+    for (namespace, deployment) in [(namespace, "echo"), (NAMESPACE, "penstock-operator")] {
+        let name = format!("deployment/{deployment}");
+        site.kubectl(&["-n", namespace, "rollout", "status", &name, "--timeout=60s"])?;
+    }
+    Ok(())
+}
+
 fn nodes(site: &Site) -> impl Iterator<Item = String> {
     site.cluster().nodes().into_iter().map(|node| node.name().to_owned())
 }
@@ -118,6 +237,12 @@ fn other(site: &Site, leader: &Pod) -> Result<Pod> {
 /// How much an operator wrote since its process began.
 fn writes(site: &Site, operator: &Pod) -> Result<f64> {
     site.metric(operator, "penstock_operator_writes_total", "written")
+}
+
+/// Restarts all pods one after the other.
+fn rollout(site: &Site, what: &str) -> Result<()> {
+    site.kubectl(&["-n", NAMESPACE, "rollout", "restart", what])?;
+    site.kubectl(&["-n", NAMESPACE, "rollout", "status", what, "--timeout=120s"]).map(drop)
 }
 
 /// The status of the route speaks of its newest generation.

@@ -104,6 +104,17 @@ spec:
 }
 
 impl Watched<'_> {
+    /// Ends both; no more requests were lost than were in flight at a time, all others answered, and
+    /// `Programmed` never fell. Gives how many were lost.
+    pub(crate) fn end_after_loss(self) -> Result<usize> {
+        let tally = self.load.stop()?;
+        let (answered, lost) = (tally.answered, tally.failures.len());
+        let most = SHAPE.http1 + SHAPE.http2 * SHAPE.streams;
+        ensure!(lost <= most && answered > most, "{answered} answered, {:?}", tally.failures);
+        self.steady.end()?;
+        Ok(lost)
+    }
+
     /// Ends both; no request has failed, and `Programmed` never fell.
     pub(crate) fn end(self) -> Result<Tally> {
         let tally = self.load.stop()?;
