@@ -401,13 +401,17 @@ fn a_proxy_takes_no_connection_before_it_has_a_configuration() {
         // For it to hold the sockets.
         std::thread::sleep(Duration::from_millis(300));
         progress();
+        assert!(!new.handover.serves());
         new.configure(&node.state);
+        until("it serves", || new.handover.serves() && !new.handover.alone());
         progress();
         old.end();
         progress();
     });
-    new.end();
     agent.end();
+    until("it knows that it alone has the sockets", || new.handover.alone());
+    assert!(new.handover.serves(), "nothing changed for clients");
+    new.end();
 }
 
 #[test]

@@ -13,6 +13,12 @@ const BETWEEN_PROXIES: Duration = Duration::from_secs(15);
 /// attempts.
 const BLIND: Duration = Duration::from_secs(10);
 
+/// Whether the silence of nodes means nothing: they are turned away, because nobody can examine tokens,
+/// or were just now. `unexamined` is when one was.
+pub(crate) fn blind(unexamined: Option<Instant>, now: Instant) -> bool {
+    unexamined.is_some_and(|at| now.saturating_duration_since(at) < BLIND)
+}
+
 /// The nodes whose agent and whose proxy are ready, or that are only between two of one kind: an address
 /// that moved would break the connections that it has.
 #[derive(Debug, Default)]
@@ -26,16 +32,14 @@ impl Announcers {
     ///
     /// A node without an agent steers as before, and only its next agent could stop it from answering
     /// for an address; so it stays for as long as a proxy is ready. One without a proxy stays while its
-    /// agent keeps connections waiting. One that is silent altogether is gone, unless nodes are turned
-    /// away because nobody can examine tokens (since the API server is away): `unexamined` is when one
-    /// was.
+    /// agent keeps connections waiting. One that is silent altogether is gone, unless all are `blind`
+    /// (see [`blind`]).
     pub(crate) fn look(
         &mut self,
         views: &[NodeView],
-        unexamined: Option<Instant>,
+        blind: bool,
         now: Instant,
     ) -> BTreeSet<String> {
-        let blind = unexamined.is_some_and(|at| now.saturating_duration_since(at) < BLIND);
         let of = |role, ready: bool| -> BTreeSet<&String> {
             let alive = views.iter().filter(|v| now.saturating_duration_since(v.heard) < SILENCE);
             let of_role = alive.filter(|v| v.identity.role == role && (v.joined || !ready));
@@ -94,10 +98,10 @@ mod tests {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
         let (ready, not) = (Some((true, now)), Some((false, now)));
         for said in [[None, ready], [ready, None], [not, ready], [ready, not]] {
-            assert!(announcers.look(&views(said), None, now).is_empty(), "{said:?}");
+            assert!(announcers.look(&views(said), false, now).is_empty(), "{said:?}");
         }
         assert_eq!(
-            announcers.look(&views([ready, ready]), None, now),
+            announcers.look(&views([ready, ready]), false, now),
             BTreeSet::from(["n".into()])
         );
     }
@@ -105,38 +109,39 @@ mod tests {
     #[test]
     fn it_stays_between_two_agents_for_as_long_as_a_proxy_serves() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
-        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
+        announcers.look(&views([Some((true, now)), Some((true, now))]), false, now);
         let later = now + seconds(600);
         let (ready, not) = (Some((true, later)), Some((false, later)));
-        assert!(!announcers.look(&views([None, ready]), None, later).is_empty());
-        assert!(!announcers.look(&views([not, ready]), None, later).is_empty());
-        assert!(announcers.look(&views([None, None]), None, later).is_empty());
+        assert!(!announcers.look(&views([None, ready]), false, later).is_empty());
+        assert!(!announcers.look(&views([not, ready]), false, later).is_empty());
+        assert!(announcers.look(&views([None, None]), false, later).is_empty());
     }
 
     #[test]
     fn it_stays_between_two_proxies_for_as_long_as_connections_wait() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
-        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
+        announcers.look(&views([Some((true, now)), Some((true, now))]), false, now);
         let soon = now + seconds(14);
-        assert!(!announcers.look(&views([Some((true, soon)), None]), None, soon).is_empty());
+        assert!(!announcers.look(&views([Some((true, soon)), None]), false, soon).is_empty());
         let late = now + seconds(15);
-        assert!(announcers.look(&views([Some((true, late)), None]), None, late).is_empty());
+        assert!(announcers.look(&views([Some((true, late)), None]), false, late).is_empty());
     }
 
     #[test]
     fn nobody_leaves_while_nobody_can_prove_who_they_are() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
-        announcers.look(&views([Some((true, now)), Some((true, now))]), None, now);
+        announcers.look(&views([Some((true, now)), Some((true, now))]), false, now);
         let later = now + seconds(60);
-        assert!(!announcers.look(&[], Some(later - seconds(9)), later).is_empty());
-        assert!(announcers.look(&[], Some(later - BLIND), later).is_empty());
+        assert!(!announcers.look(&[], blind(Some(later - seconds(9)), later), later).is_empty());
+        assert!(announcers.look(&[], blind(Some(later - BLIND), later), later).is_empty());
+        assert!(!blind(None, later));
     }
 
     #[test]
     fn a_node_that_is_silent_leaves_when_the_serving_set_does() {
         let (mut announcers, now) = (Announcers::default(), Instant::now());
         let views = views([Some((true, now)), Some((true, now))]);
-        assert!(!announcers.look(&views, None, now + seconds(4)).is_empty());
-        assert!(announcers.look(&views, None, now + SILENCE).is_empty());
+        assert!(!announcers.look(&views, false, now + seconds(4)).is_empty());
+        assert!(announcers.look(&views, false, now + SILENCE).is_empty());
     }
 }

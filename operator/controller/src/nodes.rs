@@ -1,7 +1,7 @@
 //! What nodes say, as inputs of the core.
 
 use crate::{
-    announcers::Announcers,
+    announcers::{Announcers, blind},
     core::{FleetView, Input},
     engine::{Inbox, Publisher},
     metrics::{Metrics, Role as RoleLabel},
@@ -36,13 +36,18 @@ pub(crate) async fn follow(
             let gauge = metrics.nodes.get_or_create(&label);
             gauge.set(i64::try_from(connected).unwrap_or(i64::MAX));
         }
+        let blind = blind(publisher.fleet().unexamined(), now);
         agents.send_if_modified(|known| {
             let ready = agents_ready(&views, now);
-            let changed = *known != ready;
-            *known = ready;
-            changed
+            // Those that are silent may be as ready as before.
+            let changes = *known != ready && !(blind && known.is_superset(&ready));
+            if changes {
+                *known = ready;
+            }
+            changes
         });
-        let view = view(&publisher, announcers.look(&views, publisher.fleet().unexamined(), now));
+        let announcers = announcers.look(&views, blind, now);
+        let view = FleetView { announcers, blind, ..view(&publisher) };
         if told.as_ref() != Some(&view) {
             inbox.send(Input::Fleet(view.clone()));
             told = Some(view);
@@ -50,12 +55,12 @@ pub(crate) async fn follow(
     }
 }
 
-fn view(publisher: &Publisher, announcers: BTreeSet<String>) -> FleetView {
+fn view(publisher: &Publisher) -> FleetView {
     let (version, said) = publisher.confirmation();
     let kept = said.refused.iter().filter(|refused| refused.kept).map(|r| r.key.clone()).collect();
     let refused = said.refused.into_iter().map(|r| (r.key, r.reason, r.message)).collect();
     let confirmation = Confirmation { refused, kept, acknowledged: said.acknowledged };
-    FleetView { version, confirmation, members: said.members, announcers }
+    FleetView { version, confirmation, members: said.members, ..FleetView::default() }
 }
 
 /// The nodes that have an agent that has acknowledged and lives.

@@ -6,6 +6,7 @@
 //! It needs root: it makes network, mount and PID namespaces, control groups and file systems. The
 //! machine that runs it gets no address, no route, no interface and no changed kernel setting.
 
+mod cgroups;
 mod cluster;
 pub mod conformance;
 mod control;

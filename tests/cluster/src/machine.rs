@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal};
 
 use crate::layout::Layout;
-use crate::{process, wait};
+use crate::{cgroups, process, wait};
 
 /// A machine: the control plane's, or a node.
 #[derive(Debug, Clone)]
@@ -98,7 +98,11 @@ impl Machine {
     /// # Errors
     /// Something does not die within ten seconds.
     pub fn power_off(&self) -> Result<()> {
-        process::kill_all(&self.marks())
+        process::kill_all(&self.marks())?;
+        // A kernel that boots has none; kubelet would look at each for seconds.
+        let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read mounts")?;
+        let group = format!("{}/{}", self.layout.cgroup(), self.name);
+        cgroups::remove(&cgroups::find(&group, &mounts))
     }
 
     /// Makes the machine's namespaces (the network one exists) and its first process.

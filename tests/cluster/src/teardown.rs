@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::layout::Layout;
-use crate::{network, process, wait};
+use crate::{cgroups, network, process, wait};
 
 /// What of a cluster exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) fn remains(layout: &Layout) -> Result<Remains> {
             .map(|pid| pid.as_raw_nonzero().get())
             .collect(),
         namespaces: namespaces(&layout.prefix()),
-        cgroups: cgroups(&layout.cgroup(), &mounts),
+        cgroups: cgroups::find(&layout.cgroup(), &mounts),
         mounts: points.filter(|point| point.starts_with(layout.dir())).collect(),
         folder: layout.dir().exists(),
     })
@@ -69,11 +69,7 @@ pub(crate) fn remove(layout: &Layout) -> Result<()> {
     for netns in &found.namespaces {
         network::delete(netns)?;
     }
-    for cgroup in &found.cgroups {
-        // A killed process is in its group until the kernel is done with it.
-        let what = format!("{} can be removed", cgroup.display());
-        wait::until(&what, Duration::from_secs(10), || Ok(remove_cgroup(cgroup).is_ok()))?;
-    }
+    cgroups::remove(&found.cgroups)?;
     if found.folder {
         ensure!(found.mounts.is_empty(), "mounted below the cluster's folder: {:?}", found.mounts);
         remove_folder(layout)
@@ -106,24 +102,4 @@ fn namespaces(prefix: &str) -> Vec<String> {
     let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
     names.sort();
     names
-}
-
-fn cgroups(name: &str, mounts: &str) -> Vec<PathBuf> {
-    let hierarchies = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (point, kind) = (fields.next()?, fields.next()?);
-        (kind == "cgroup" || kind == "cgroup2").then(|| Path::new(point).join(name))
-    });
-    hierarchies.filter(|path| path.exists()).collect()
-}
-
-/// Removes a group and those below it (its files cannot be removed, nor need they).
-fn remove_cgroup(path: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_cgroup(&entry.path())?;
-        }
-    }
-    fs::remove_dir(path)
 }

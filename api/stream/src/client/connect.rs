@@ -20,7 +20,7 @@ use tonic::{
 use tower_service::Service;
 
 /// For a connection and its handshake.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between pings (RFC 9113 section 6.7), and for their answer: an operator that is gone without a word
 /// is noticed after twice that.

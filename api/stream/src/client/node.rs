@@ -24,6 +24,10 @@ use tracing::{Instrument as _, Span};
 /// For the modules of an update; what did not come by then is refused, and comes later.
 const MODULES: Duration = Duration::from_secs(15);
 
+/// For the operator to bring a newer configuration than what is stored, before that serves: it may be
+/// as old as this node was away, and other nodes do by now what was this one's.
+const NEWER: Duration = Duration::from_secs(1);
+
 /// For a module that comes later.
 const LATE_MODULES: Duration = Duration::from_secs(90);
 
@@ -35,6 +39,8 @@ pub(super) struct Node<A> {
     library: Option<Library>,
     saver: Saver,
     late: Late,
+    /// When the stored configuration serves, unless a newer one came.
+    stored_serves: Option<Instant>,
     /// See [`ClientOptions::follow`].
     follow: fn(&Span, &str),
 }
@@ -76,6 +82,8 @@ pub(super) enum Event {
     Diverged(Diverged),
     /// Modules that were missing are there.
     Loaded(BTreeSet<String>),
+    /// [`Node::serve_stored`] is to be called.
+    Stored,
     /// The configuration is to be saved.
     Save,
     /// Missing modules are to be fetched.
@@ -102,15 +110,16 @@ impl<A: Apply> Node<A> {
                 next: None,
                 fetch: None,
             },
+            stored_serves: None,
             follow: options.follow,
         };
         if let Some(store) = store {
-            node.restore(store).await;
+            node.load(store).await;
         }
         node
     }
 
-    async fn restore(&mut self, store: Arc<Store>) {
+    async fn load(&mut self, store: Arc<Store>) {
         let loaded = spawn_blocking(move || store.load()).await;
         let state = match loaded {
             Ok(Ok(Some(state))) => state,
@@ -123,21 +132,24 @@ impl<A: Apply> Node<A> {
         if let Some(library) = &self.library {
             library.load(library.missing(state.iter()), None, MODULES).await;
         }
-        let Some(Worker { mut apply, .. }) = self.worker.take() else {
-            return;
-        };
-        let restored = spawn_blocking(move || {
-            let applied = apply.apply(&State::default().diff(&state));
-            match applied.version == state.version() {
-                true => {
-                    Worker { replica: Replica::new(state), apply, refused: Some(applied.refused) }
-                }
-                false => Worker { replica: Replica::default(), apply, refused: None },
-            }
-        });
-        self.worker = Some(unwind(restored.await));
-        self.look_for_missing();
-        tracing::info!(version = ?self.serves(), "the stored configuration serves");
+        if let Some(worker) = &mut self.worker {
+            worker.replica = Replica::new(state);
+            self.stored_serves = Some(Instant::now() + NEWER);
+        }
+    }
+
+    /// Waits until [`Node::serve_stored`] is to be called. Can be dropped at any time.
+    pub(super) async fn stored(&self) {
+        time(self.stored_serves.filter(|_| self.worker.is_some())).await;
+    }
+
+    /// No newer configuration came in time: what is stored serves.
+    pub(super) async fn serve_stored(&mut self) {
+        self.stored_serves = None;
+        if let Some(worker) = self.worker.take() {
+            self.worker = Some(unwind(spawn_blocking(|| worker.serve()).await));
+            self.look_for_missing();
+        }
     }
 
     /// The version that serves, also one without any resource; `None` where there was none yet.
@@ -224,6 +236,7 @@ impl<A: Apply> Node<A> {
         }
         tokio::select! {
             () = self.saver.due() => Event::Save,
+            () = time(self.stored_serves) => Event::Stored,
             event = self.late.event() => event,
         }
     }
@@ -288,6 +301,7 @@ impl<A: Apply> Node<A> {
         self.job = None;
         self.worker = Some(done.worker);
         if done.result.is_ok() {
+            self.stored_serves = None;
             self.saver.changed();
         }
         self.look_for_missing();
@@ -314,25 +328,51 @@ impl Late {
             self.fetch = None;
             return Event::Loaded(loaded);
         }
-        match self.next {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+        time(self.next).await;
         Event::Fetch
     }
 }
 
+/// Waits for a moment, for ever where there is none.
+async fn time(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<A: Apply> Worker<A> {
+    /// Serves what was stored, if nothing serves yet.
+    fn serve(mut self) -> Self {
+        if self.refused.is_some() {
+            return self;
+        }
+        let state = self.replica.state();
+        let applied = self.apply.apply(&State::default().diff(state));
+        match applied.version == state.version() {
+            true => self.refused = Some(applied.refused),
+            false => self.replica = Replica::default(),
+        }
+        tracing::info!(version = %applied.version, "the stored configuration serves");
+        self
+    }
+
     async fn change(
-        self,
-        change: Change,
+        mut self,
+        mut change: Change,
         library: Option<Library>,
         operator: Operator,
         span: Span,
     ) -> Done<A> {
         if let Some(library) = library {
             let missing = library.missing(&change.delta.upserts);
+            if !missing.is_empty() && !self.replica.state().is_empty() {
+                self = unwind(spawn_blocking(|| self.serve()).await);
+            }
             library.load(missing, Some(&operator), MODULES).instrument(span.clone()).await;
+        }
+        if self.refused.is_none() {
+            change.delta = State::default().diff(&change.state);
         }
         unwind(spawn_blocking(move || span.in_scope(|| self.swap(change))).await)
     }

@@ -65,8 +65,9 @@ impl From<Status> for End {
     }
 }
 
-/// Keeps the data plane as the operator says. Begins with what is stored, connects, and connects again
-/// whenever the connection ends; what the data plane has serves on meanwhile. Returns after
+/// Keeps the data plane as the operator says. Connects, and connects again whenever the connection
+/// ends; what the data plane has serves on meanwhile. What is stored serves when the operator has
+/// brought nothing newer within a second. Returns after
 /// `shutdown`, when what is under way is applied and saved.
 pub async fn run<A: Apply>(
     mut options: ClientOptions,
@@ -76,8 +77,6 @@ pub async fn run<A: Apply>(
 ) {
     let mut shutdown = pin!(shutdown);
     let mut node = Node::start(apply, modules, &mut options).await;
-    let version = node.serves();
-    options.tell(|link| (link.version, link.restored) = (version, version.is_some()));
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let mut connection = Connection { options: &options, backoff: &mut backoff };
@@ -92,7 +91,7 @@ pub async fn run<A: Apply>(
         let wait = backoff.wait();
         tracing::warn!(?wait, "no configuration comes from the operator: {end}");
         tokio::select! {
-            () = sleep(wait) => {}
+            () = alone(&mut node, &options, sleep(wait)) => {}
             () = shutdown.as_mut() => break,
         }
     }
@@ -105,6 +104,28 @@ impl ClientOptions {
             link.send_modify(change);
         }
     }
+}
+
+/// Waits for something that does not need the node; the stored configuration serves when its time has
+/// come meanwhile.
+async fn alone<A: Apply, T>(
+    node: &mut Node<A>,
+    options: &ClientOptions,
+    wait: impl Future<Output = T>,
+) -> T {
+    let mut wait = pin!(wait);
+    loop {
+        tokio::select! {
+            done = wait.as_mut() => return done,
+            () = node.stored() => restore(node, options).await,
+        }
+    }
+}
+
+async fn restore<A: Apply>(node: &mut Node<A>, options: &ClientOptions) {
+    node.serve_stored().await;
+    let version = node.serves();
+    options.tell(|link| (link.version, link.restored) = (version, version.is_some()));
 }
 
 /// One connection.
@@ -120,9 +141,11 @@ impl Connection<'_> {
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> End {
         let begin = async {
-            let operator = Operator::connect(self.options).await?;
+            let connect = Operator::connect(self.options);
+            let operator = alone(node, self.options, connect).await?;
             let hello = node.hello(self.options).await;
-            let (say, inbound) = begin(&operator, FromNode::Hello(hello)).await?;
+            let begin = begin(&operator, FromNode::Hello(hello));
+            let (say, inbound) = alone(node, self.options, begin).await?;
             Ok((operator, say, inbound))
         };
         let (operator, say, mut inbound) = tokio::select! {
@@ -171,8 +194,11 @@ impl Connection<'_> {
                         return error.into();
                     }
                 }
-                event = node.event() => if let Err(end) = self.act(node, operator, say, event) {
-                    return end;
+                event = node.event() => match event {
+                    Event::Stored => restore(node, self.options).await,
+                    event => if let Err(end) = self.act(node, operator, say, event) {
+                        return end;
+                    },
                 },
                 _ = heartbeat.tick() => {
                     // A queue that is full proves less than nothing; the connection will tell.
@@ -198,6 +224,8 @@ impl Connection<'_> {
                 return said.map_err(|_| End::Ended);
             }
             Event::Diverged(diverged) => return Err(diverged.into()),
+            // The caller's: it takes a while.
+            Event::Stored => {}
             Event::Save => node.save(),
             Event::Fetch => node.fetch(operator),
             Event::Loaded(loaded) => node.use_loaded(&loaded),

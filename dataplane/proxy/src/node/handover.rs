@@ -44,6 +44,8 @@ struct State {
     accepted: bool,
     /// The agent was told so.
     told: bool,
+    /// An agent was told so once.
+    served: bool,
     leaving: bool,
 }
 
@@ -82,7 +84,10 @@ impl Handover {
             let ended = match Channel::connect(&self.path) {
                 Ok(channel) => {
                     complained = false;
-                    self.converse(Arc::new(channel))
+                    let ended = self.converse(Arc::new(channel));
+                    let mut state = self.state.lock();
+                    (state.channel, state.told) = (None, false);
+                    ended
                 }
                 Err(error) => Err(error),
             };
@@ -121,7 +126,6 @@ impl Handover {
                 }
             }
         }
-        self.state.lock().channel = None;
         Ok(())
     }
 
@@ -174,7 +178,20 @@ impl Handover {
         if let Some(channel) = &state.channel {
             // Where it cannot be said the conversation is over, and the next one begins anew.
             state.told = channel.send(&ToAgent::Serving, &[]).is_ok();
+            state.served |= state.told;
         }
+    }
+
+    /// Whether connections come in, as far as it is up to this end. It stays so while an agent is
+    /// replaced: what is held serves on.
+    pub fn serves(&self) -> bool {
+        self.state.lock().served
+    }
+
+    /// Whether the sockets would end with this process: it serves, and no agent has them.
+    pub fn alone(&self) -> bool {
+        let state = self.state.lock();
+        state.served && !state.told
     }
 
     /// Tells the agent that the proxy drains.

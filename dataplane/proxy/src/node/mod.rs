@@ -6,6 +6,7 @@
 
 pub mod args;
 mod handover;
+mod health;
 mod modules;
 mod run;
 mod serve;

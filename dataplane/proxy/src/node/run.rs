@@ -1,6 +1,6 @@
 //! The parts, put together.
 
-use super::{Handover, Serve, SignedModules, args::Args};
+use super::{Handover, Serve, SignedModules, args::Args, health::Health};
 use crate::{
     Proxy, ProxyOptions,
     telemetry::{AccessLog, Tracer},
@@ -14,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// For the last lines of the access log.
 const LAST_LINES: Duration = Duration::from_secs(2);
+/// For the next agent to take the sockets, before this process ends.
+const NEXT_AGENT: Duration = Duration::from_secs(10);
 /// For the agent to make the folder of the store.
 const STORE_ATTEMPTS: u32 = 25;
 const STORE_RETRY: Duration = Duration::from_millis(200);
@@ -41,12 +43,13 @@ pub fn run(args: Args, telemetry: &Guard) -> anyhow::Result<()> {
     }
     let workers = options.workers;
     let proxy = Arc::new(Proxy::start(options, host.clone())?);
-    let admin = AdminServer::start(args.admin, proxy.clone())
-        .with_context(|| format!("cannot serve {}; use another --admin", args.admin))?;
     let handover = args.agent.clone().map(|path| {
         let (pod, addresses) = (args.pod.clone(), args.pod_ips.clone());
         Arc::new(Handover::new(path, pod, addresses, workers, proxy.clone()))
     });
+    let health = Health::new(proxy.clone(), handover.clone());
+    let admin = AdminServer::start(args.admin, Arc::new(health))
+        .with_context(|| format!("cannot serve {}; use another --admin", args.admin))?;
     let talking = handover.as_ref().map(Handover::start).transpose()?;
     let modules: Arc<dyn LoadModules> =
         Arc::new(SignedModules::new(host, args.modules_key.clone()));
@@ -63,6 +66,7 @@ pub fn run(args: Args, telemetry: &Guard) -> anyhow::Result<()> {
             }
             tracing::info!("asked to end: draining");
             if let Some(handover) = &handover {
+                wait_for_agent(handover).await;
                 handover.leave();
             }
         };
@@ -78,6 +82,15 @@ pub fn run(args: Args, telemetry: &Guard) -> anyhow::Result<()> {
         log.shutdown(LAST_LINES);
     }
     Ok(())
+}
+
+/// While an agent is replaced only this process has the sockets: connections that wait in them would be
+/// reset with its end.
+async fn wait_for_agent(handover: &Handover) {
+    let end = tokio::time::Instant::now() + NEXT_AGENT;
+    while handover.alone() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(STORE_RETRY).await;
+    }
 }
 
 /// The store. The agent opens its folder to proxies, and may be a little later; without a store a

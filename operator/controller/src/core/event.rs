@@ -83,6 +83,8 @@ pub struct FleetView {
     pub members: usize,
     /// Nodes that can announce addresses.
     pub announcers: BTreeSet<String>,
+    /// Whether the absence of proxies means nothing, since none could prove who it is lately.
+    pub blind: bool,
 }
 
 /// Why something could not be written.

@@ -86,6 +86,7 @@ impl Serving {
             return Decision::Say { confirmation, sticky: false };
         }
         let until = match fleet.members {
+            0 if fleet.blind => return Decision::Wait(None),
             0 => leading_since + self.grace,
             _ => published_at.max(leading_since) + PATIENCE,
         };
@@ -179,6 +180,14 @@ mod tests {
     fn an_answer_to_another_configuration_says_nothing() {
         let other = FleetView { version: None, ..fleet(1, true) };
         assert_eq!(serving(other).decide(at(900)), Decision::Wait(None));
+    }
+
+    #[test]
+    fn an_empty_serving_set_says_nothing_while_nobody_can_prove_who_they_are() {
+        let mut serving = serving(FleetView { blind: true, ..fleet(0, false) });
+        assert_eq!(serving.decide(at(900)), Decision::Wait(None));
+        serving.heard(fleet(0, false));
+        assert_eq!(said(&serving, at(900)), Some((false, false)));
     }
 
     #[test]

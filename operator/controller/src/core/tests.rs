@@ -104,6 +104,7 @@ impl Rig {
             confirmation: Confirmation { acknowledged, refused, ..Confirmation::default() },
             members,
             announcers: self.announcers.clone(),
+            blind: false,
         };
         self.take(Input::Fleet(view));
     }

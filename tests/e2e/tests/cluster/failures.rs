@@ -19,7 +19,7 @@ pub(crate) const ALL: &[super::Scenario] = &[
 /// `operator.leaseDuration` of the chart, and what a standby looks late.
 const LEASE: Duration = Duration::from_secs(15 + 2);
 /// For how long the API server is away.
-const AWAY: Duration = Duration::from_secs(20);
+const AWAY: Duration = Duration::from_secs(60);
 /// Longest time in which an address moves from a node that is gone.
 const FAILOVER: Duration = Duration::from_secs(12);
 
@@ -124,7 +124,7 @@ fn restarted(site: &Site) -> Result<()> {
         Ok(())
     })?;
     println!("  agent restarted: {:.1?}", begin.elapsed());
-    world.change("agent-restarted")?;
+    println!("  a change is served after {:.1?}", world.change("agent-restarted")?);
 
     let before = site.pods("penstock-proxy")?;
     let begin = Instant::now();
@@ -132,7 +132,7 @@ fn restarted(site: &Site) -> Result<()> {
     println!("  proxies upgraded: {:.1?}", begin.elapsed());
     let after = site.pods("penstock-proxy")?;
     ensure!(after.iter().all(|new| before.iter().all(|old| old.name != new.name)), "{after:?}");
-    world.change("proxies-upgraded")?;
+    println!("  a change is served after {:.1?}", world.change("proxies-upgraded")?);
     ensure!(world.announcer()? == busy, "the address moved");
     watched.end().map(drop)
 }

@@ -5,6 +5,7 @@ use crate::world::World;
 use anyhow::{Context as _, Result, ensure};
 use penstock_e2e::{Receiver, Site, get_at};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -90,8 +91,15 @@ spec:
 
 /// Watch event to acknowledgement: the operator's reconcile, and in it what each node did.
 fn change(world: &World<'_>, receiver: &Receiver) -> Result<()> {
-    world.change("traced")?;
     let proxies = world.site.pods("penstock-proxy")?.len();
+    // A node that finds the operator later is no part of a change's trace.
+    world.site.eventually("all proxies have found the operator", || {
+        let leader = world.site.leader()?;
+        let streams = world.site.metric(&leader, "penstock_operator_stream_nodes", "proxy")?;
+        ensure!(streams == proxies as f64, "{streams} of {proxies}");
+        Ok(())
+    })?;
+    world.change("traced")?;
     world.site.eventually("the trace of a change is whole", || {
         let spans = receiver.spans();
         let traces = spans.iter().filter(|span| span["name"] == "change");
@@ -114,7 +122,7 @@ fn change(world: &World<'_>, receiver: &Receiver) -> Result<()> {
                 && acknowledged.iter().all(inside)
                 && named("translate", "penstock-operator").len() == 1
         });
-        ensure!(whole.is_some(), "{:?}", names(&spans));
+        ensure!(whole.is_some(), "{:#?}\n{:?}", acknowledged(&spans), names(&spans));
         Ok(())
     })
 }
@@ -123,11 +131,35 @@ fn of(receiver: &Receiver, trace: &str) -> Vec<Value> {
     receiver.spans().into_iter().filter(|span| span["trace_id"] == trace).collect()
 }
 
-/// Of the last spans, for whoever looks into a failure.
-fn names(spans: &[Value]) -> Vec<String> {
-    let last = spans.iter().rev().take(40);
-    last.map(|s| format!("{} {} {}", s["trace_id"], s["resource"]["service.name"], s["name"]))
+/// The traces that somebody acknowledged, for whoever looks into a failure.
+fn acknowledged(spans: &[Value]) -> Vec<String> {
+    let ended = spans.iter().filter(|span| span["name"] == "acknowledge");
+    let traces: BTreeSet<&str> = ended.filter_map(|span| span["trace_id"].as_str()).collect();
+    let parts = spans.iter().filter(|s| s["trace_id"].as_str().is_some_and(|t| traces.contains(t)));
+    parts
+        .map(|span| {
+            let [trace, id, parent, end] = ["trace_id", "span_id", "parent_span_id", "end"];
+            format!(
+                "{} {} {} {} in {} until {}",
+                span[trace],
+                span["resource"]["service.name"],
+                span["name"],
+                span[id],
+                span[parent],
+                span[end]
+            )
+        })
         .collect()
+}
+
+/// How many of which process and name there are, for whoever looks into a failure.
+fn names(spans: &[Value]) -> BTreeMap<String, usize> {
+    let mut names = BTreeMap::new();
+    for span in spans {
+        let name = format!("{} {}", span["resource"]["service.name"], span["name"]);
+        *names.entry(name).or_default() += 1;
+    }
+    names
 }
 
 /// The agent of a node holds so many listening sockets.
