@@ -225,8 +225,8 @@ pub struct FilterLimits {
         )]))
     )]
     pub memory: String,
-    /// Time for one call as a GEP-2257 duration, 1ms to 1s. A filter that runs holds its worker,
-    /// so keep it short.
+    /// Time of a processor for one call as a GEP-2257 duration, 1ms to 1s, looked at once a
+    /// millisecond. A filter that runs holds its worker, so keep it short.
     #[serde(default = "default_deadline")]
     #[schemars(
         length(min = 1, max = 28),

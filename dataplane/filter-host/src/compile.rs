@@ -9,11 +9,11 @@ use crate::bindings::policy::describe;
 use crate::error::ModuleError;
 use crate::host::Host;
 use crate::inspect::inspect;
-use crate::instance::{Lost, lost, store};
+use crate::instance::{Lost, limit, lost, store};
 use crate::module::{CompiledModule, Descriptor, Indices, ModuleInfo, digest};
 use crate::schema;
 use crate::store::{Data, Owner};
-use crate::ticker::{Watch, epochs};
+use crate::ticker::Watch;
 
 /// Why a module cannot be described.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ fn describe(
     };
     types.map_err(wrong_type)?;
     let describe = describe.load(&mut store, &instance).map_err(wrong_type)?;
-    store.set_epoch_deadline(epochs(deadline));
+    limit(&mut store, deadline);
     let raw = watch.during(|| describe.call_describe(&mut store));
     let raw = raw.map_err(|error| Failed::Run(lost(&error, &store)))?;
     Ok(Descriptor {

@@ -14,7 +14,7 @@ use crate::module::{Indices, Ready};
 use crate::outcome::{FilterFailure, truncate};
 use crate::selector::Exchange;
 use crate::store::{Data, Owner};
-use crate::ticker::{Watch, epochs};
+use crate::ticker::Watch;
 
 /// Problems of one configuration that are kept.
 pub(crate) const MAX_PROBLEMS: usize = 32;
@@ -100,7 +100,7 @@ impl Instance {
             filter: &filter.name,
             generation: filter.generation,
         };
-        self.begin(owner, None, epochs(deadline));
+        self.begin(owner, None, deadline);
         self.store.data_mut().configuring = true;
         let (store, guest) = (&mut self.store, &self.guest);
         let result = watch.during(|| match guest {
@@ -131,7 +131,7 @@ impl Instance {
         deadline: Duration,
         watch: &Watch,
     ) -> Result<RawPlan, CallError> {
-        self.call(place, owner, None, epochs(deadline), watch, |guest, store, policy| {
+        self.call(place, owner, None, deadline, watch, |guest, store, policy| {
             Ok(Ok(match guest {
                 Guest::Headers(guest) => RawPlan::Headers(guest.policy().call_plan(store, policy)?),
                 Guest::Paths(guest) => RawPlan::Paths(guest.policy().call_plan(store, policy)?),
@@ -147,7 +147,7 @@ impl Instance {
         place: usize,
         owner: &Arc<Owner>,
         exchange: Option<&dyn Exchange>,
-        epochs: u64,
+        deadline: Duration,
         watch: &Watch,
         call: impl FnOnce(&Guest, &mut Store<Data>, ResourceAny) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, CallError> {
@@ -158,7 +158,7 @@ impl Instance {
             }));
         };
         self.calls += 1;
-        self.begin(owner, exchange, epochs);
+        self.begin(owner, exchange, deadline);
         let (store, guest) = (&mut self.store, &self.guest);
         let result = watch.during(|| call(guest, store, policy));
         let result = result.map_err(|error| CallError::Lost(lost(&error, &self.store)))?;
@@ -205,8 +205,8 @@ impl Instance {
         self.store.data().limits.nearly_full() && self.memory() > self.configured_memory
     }
 
-    fn begin(&mut self, owner: &Arc<Owner>, exchange: Option<&dyn Exchange>, epochs: u64) {
-        self.store.set_epoch_deadline(epochs);
+    fn begin(&mut self, owner: &Arc<Owner>, exchange: Option<&dyn Exchange>, deadline: Duration) {
+        limit(&mut self.store, deadline);
         let data = self.store.data_mut();
         data.limits.refused = false;
         if self.has_imports {
@@ -220,7 +220,7 @@ impl Instance {
         deadline: Duration,
         watch: &Watch,
     ) -> Result<(), Lost> {
-        self.store.set_epoch_deadline(epochs(deadline));
+        limit(&mut self.store, deadline);
         let dropped = watch.during(|| policy.resource_drop(&mut self.store));
         dropped.map_err(|error| lost(&error, &self.store))
     }
@@ -230,9 +230,16 @@ impl Instance {
 pub(crate) fn store(pre: &InstancePre<Data>, data: Data, deadline: Duration) -> Store<Data> {
     let mut store = Store::new(pre.engine(), data);
     store.limiter(|data| &mut data.limits);
-    store.epoch_deadline_trap();
-    store.set_epoch_deadline(epochs(deadline));
+    store.epoch_deadline_callback(|mut context| context.data_mut().spent.look());
+    limit(&mut store, deadline);
     store
+}
+
+/// Begins the time of a call.
+#[inline]
+pub(crate) fn limit(store: &mut Store<Data>, deadline: Duration) {
+    store.data_mut().spent.begin(deadline);
+    store.set_epoch_deadline(1);
 }
 
 /// What an error of the engine says about the instance.

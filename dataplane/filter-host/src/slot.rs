@@ -57,7 +57,7 @@ pub(crate) struct Entry {
 pub(crate) struct Slot {
     pub(crate) key: SlotKey,
     ready: Arc<Ready>,
-    epochs: u64,
+    deadline: Duration,
     live: Option<Instance>,
     spare: Option<Instance>,
     /// Calls after which the live instance is replaced.
@@ -74,12 +74,12 @@ pub(crate) struct StepError {
 
 impl Slot {
     pub(crate) fn new(key: SlotKey, ready: Arc<Ready>) -> Self {
-        let epochs = crate::ticker::epochs(Duration::from_micros(key.deadline_us));
+        let deadline = Duration::from_micros(key.deadline_us);
         let retire_at = key.max_invocations;
         Self {
             key,
             ready,
-            epochs,
+            deadline,
             live: None,
             spare: None,
             retire_at,
@@ -216,7 +216,7 @@ impl Slot {
             );
         };
         let begun = Instant::now();
-        let result = live.call(place, &owner, exchange, self.epochs, env.watch, call);
+        let result = live.call(place, &owner, exchange, self.deadline, env.watch, call);
         let ended = Instant::now();
         owner.cells.call(ended.duration_since(begun));
         let notes = live.take_notes();

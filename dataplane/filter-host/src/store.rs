@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use wasmtime::ResourceLimiter;
+use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
 
 use crate::outcome::SpanNotes;
 use crate::selector::Exchange;
 use crate::series::SeriesSet;
 use crate::stats::Cells;
+use crate::ticker::epochs;
 
 /// Log lines a second for each filter and worker.
 const LOG_RATE: u32 = 100;
@@ -22,6 +24,7 @@ const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// State behind an instance.
 pub(crate) struct Data {
     pub(crate) limits: Limits,
+    pub(crate) spent: Spent,
     /// The policy that runs.
     pub(crate) owner: Arc<Owner>,
     /// Whether it is being configured: only then may it make metric handles.
@@ -84,6 +87,7 @@ impl Data {
         handles.set_max_capacity(MAX_HANDLES);
         Self {
             limits: Limits::new(memory_bytes),
+            spent: Spent::default(),
             owner,
             configuring: true,
             misuse: None,
@@ -114,6 +118,34 @@ impl Data {
     pub(crate) fn take_notes(&mut self) -> Option<Box<SpanNotes>> {
         let empty = self.notes.attributes.is_empty() && self.notes.events.is_empty();
         (!empty).then(|| Box::new(std::mem::take(&mut self.notes)))
+    }
+}
+
+/// What a call has had of its time. What counts is the processor's time of the worker's thread: on a
+/// busy machine a thread may wait for longer than a deadline, and no policy is at fault for that.
+#[derive(Default)]
+pub(crate) struct Spent {
+    deadline: Duration,
+    /// The thread's time when the call was first seen to run, by the first epoch in it.
+    since: Option<Duration>,
+}
+
+impl Spent {
+    /// A call begins that may take so long.
+    pub(crate) fn begin(&mut self, deadline: Duration) {
+        (self.deadline, self.since) = (deadline, None);
+    }
+
+    /// An epoch that was waited for has come: the call has to end, or looks again after as many
+    /// epochs as it has milliseconds left. A call that sees no epoch, as nearly all, costs nothing.
+    pub(crate) fn look(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let now = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        let since = *self.since.get_or_insert(now);
+        let left = self.deadline.saturating_sub(now.saturating_sub(since));
+        match left.is_zero() {
+            true => Err(Trap::Interrupt.into()),
+            false => Ok(UpdateDeadline::Continue(epochs(left))),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Deadlines. A thread advances the engine's epoch every millisecond while policies run; a call sets
-//! how many epochs it may see. It sleeps while nothing runs, and ends with the last host.
+//! The clock of deadlines. A thread advances the engine's epoch every millisecond while policies run; a
+//! call looks at its time when it sees the next one. It sleeps while nothing runs, and ends with the last host.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,11 +16,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// sleep between the requests of a busy moment.
 const QUIET_TICKS: u32 = 100;
 
-/// Epochs for a deadline. One more than it has milliseconds, since the current epoch is partly
-/// over: a call gets at least its deadline and at most one epoch more.
+/// The epochs that begin within a time that begins with one.
 pub(crate) fn epochs(deadline: Duration) -> u64 {
     let whole = deadline.as_micros().div_ceil(TICK.as_micros());
-    u64::try_from(whole).unwrap_or(u64::MAX - 1).saturating_add(1)
+    u64::try_from(whole).unwrap_or(u64::MAX)
 }
 
 /// Owns the thread.
@@ -156,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_never_cut_short_and_exceeded_by_at_most_one_epoch() {
-        for (micros, ticks) in [(1, 2), (999, 2), (1000, 2), (1001, 3), (5000, 6)] {
+    fn a_part_of_an_epoch_counts_as_one() {
+        for (micros, ticks) in [(1, 1), (999, 1), (1000, 1), (1001, 2), (5000, 5)] {
             assert_eq!(epochs(Duration::from_micros(micros)), ticks, "{micros} µs");
         }
     }

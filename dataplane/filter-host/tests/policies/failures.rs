@@ -1,11 +1,16 @@
 //! Run-time failures: what they do to the request, and to the instance.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use penstock_config::{Filter, OnFailure, OpaqueValues};
 use penstock_filter_host::{
     FilterFailure, HeaderDecision, HostConfig, Outcome, QuarantineConfig, Verdict, Worker,
 };
+
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::support::{Words, config, count, filter, host, mode, prepare, set, shared};
 
@@ -134,6 +139,41 @@ fn a_call_gets_its_deadline_and_hardly_more() {
     assert!(times.iter().all(|time| *time >= deadline), "{times:?}");
     // The others may have waited for a processor: this machine runs many tests at once.
     assert!(*best < deadline + Duration::from_millis(3), "{times:?}");
+}
+
+/// A thread that waits for a processor does not use up its policy's time.
+#[test]
+fn a_call_that_has_to_wait_for_a_processor_is_not_at_fault() {
+    let mut processor = CpuSet::new();
+    processor.set(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let crowd = || {
+            sched_setaffinity(None, &processor).expect("a processor");
+            while !stop.load(Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        (0..8).for_each(|_| _ = scope.spawn(crowd));
+        let work = scope.spawn(|| {
+            sched_setaffinity(None, &processor).expect("a processor");
+            let mut worker = Worker::new(shared());
+            let mut filter = mode("failures-h/a", "obey");
+            filter.deadline_us = 10_000;
+            let policy = prepare(&mut worker, &filter);
+            let call = |_| {
+                let begun = Instant::now();
+                let outcome = worker.on_request(&policy, &Words::told("work"));
+                assert!(matches!(outcome.verdict, Verdict::Decided(_)), "{outcome:?}");
+                begun.elapsed()
+            };
+            (0..40).map(call).max()
+        });
+        let longest = work.join();
+        stop.store(true, Relaxed);
+        let longest = longest.expect("no call failed").expect("calls");
+        println!("the longest call was on its way for {longest:?}");
+    });
 }
 
 #[test]

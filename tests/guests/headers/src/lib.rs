@@ -127,6 +127,11 @@ impl GuestPolicy for Mode {
             "fault" => Err("told to".into()),
             "trap" => panic!("told to"),
             "loop" => spin(),
+            // Some milliseconds.
+            "work" => {
+                let sum = (0..2_000_000u64).fold(0, |sum: u64, n| std::hint::black_box(sum ^ n));
+                Ok(Decision::Edit(vec![set("x-echo", &sum.to_string())]))
+            }
             "recurse" => Err(recurse(0).to_string()),
             "eat" => eat(),
             "leak" => {
