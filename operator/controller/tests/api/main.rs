@@ -147,7 +147,6 @@ fn a_standby_takes_over_when_the_leader_ends_and_nothing_that_is_served_changes(
         let node = rig.node(first.at, "proxy-1").await;
         wait(&client, &one, "the route", |v| route_condition(v, "Accepted") == "True Accepted 1")
             .await;
-        let version = node.state.lock().state.version();
         assert_eq!(second.metric("penstock_operator_writes_total", "").await, 0.0, "on standby");
         assert_eq!(second.page("/readyz").await.0, 200, "and warm");
         let rejected = rig.node(second.at, "proxy-2").await;
@@ -155,6 +154,7 @@ fn a_standby_takes_over_when_the_leader_ends_and_nothing_that_is_served_changes(
         assert_eq!(rejected.count("rule "), 0, "a standby serves no node");
         rejected.end().await;
 
+        let served = node.state.lock().state.clone();
         first.end().await;
         wait(&client, &lease(&rig), "another leader", |v| v["spec"]["holderIdentity"] == "b").await;
         node.end().await;
@@ -169,8 +169,9 @@ fn a_standby_takes_over_when_the_leader_ends_and_nothing_that_is_served_changes(
         objects::delete(&client, &two).await;
         wait(&client, &gateway, "one route", |v| *listener(v, "attachedRoutes") == json!(1)).await;
         let end = std::time::Instant::now() + objects::PATIENCE;
-        while node.state.lock().state.version() != version {
-            assert!(std::time::Instant::now() < end, "equal on every replica");
+        while node.state.lock().state.version() != served.version() {
+            let difference = served.diff(&node.state.lock().state);
+            assert!(std::time::Instant::now() < end, "not equal on every replica: {difference:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         node.end().await;
