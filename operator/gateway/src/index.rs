@@ -80,6 +80,7 @@ pub struct Index {
     pub(crate) pools: BTreeMap<String, Box<LoadBalancerPool>>,
     slices_of: BTreeMap<Name, BTreeSet<Name>>,
     announcers: Announcers,
+    assumed: BTreeMap<Name, Service>,
     facts: BTreeMap<Name, FilterFacts>,
     last_good: BTreeMap<Name, LastGood>,
 }
@@ -240,6 +241,18 @@ impl Index {
         let changed = self.announcers != nodes;
         self.announcers = nodes;
         changed
+    }
+
+    /// Says which Services are being made. What was decided by them stays decided until they are seen:
+    /// between the two, an address or a port that becomes free would go to another Gateway than the
+    /// one that it was just given to.
+    pub fn assume(&mut self, services: BTreeMap<Name, Service>) {
+        self.assumed = services;
+    }
+
+    /// A Service that is being made, or there already.
+    pub(crate) fn assumed(&self, name: &Name) -> Option<&Service> {
+        self.assumed.get(name)
     }
 
     /// The nodes that can announce addresses.

@@ -235,6 +235,7 @@ impl Core {
         self.index.settings_mut().now = Some(now.wall.as_second());
         let translation = self.translator.translate(&self.index);
         (self.changed, self.unsaid) = (false, true);
+        self.index.assume(translation.services.clone());
         self.services.want(translation.services);
         let version = translation.state.version();
         let before = self.translated.take();

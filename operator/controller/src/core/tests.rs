@@ -2,7 +2,7 @@
 
 use super::*;
 use jiff::Timestamp;
-use penstock_config::Key;
+use penstock_config::{Key, ResourceKind};
 use penstock_gateway::Confirmation;
 use penstock_resources::{KINDS, gateway_api::GROUP};
 use serde_json::{Value, json};
@@ -383,9 +383,7 @@ fn a_failover_moves_no_address_before_all_nodes_had_the_time_to_find_the_new_lea
     let announced_by = |rig: &Rig| {
         let state = rig.published.clone().expect("something is published");
         let mut frontends = state.iter().filter_map(|resource| match &*resource.content {
-            penstock_config::ResourceKind::Frontend(frontend) => {
-                Some(frontend.announced_by.clone())
-            }
+            ResourceKind::Frontend(frontend) => Some(frontend.announced_by.clone()),
             _ => None,
         });
         frontends.next().expect("a port")
@@ -404,6 +402,35 @@ fn a_failover_moves_no_address_before_all_nodes_had_the_time_to_find_the_new_lea
     rig.now += Duration::from_secs(10);
     rig.serve();
     assert_eq!(announced_by(&rig), second, "by now it is known to be gone");
+}
+
+#[test]
+fn what_a_gateway_was_given_stays_its_own_before_its_service_is_seen() {
+    let named = |name: &str| {
+        let mut gateway = gateway(80, 1);
+        gateway["metadata"]["name"] = json!(name);
+        gateway
+    };
+    let given = |rig: &mut Rig, gateway: &str| {
+        rig.settle();
+        let state = rig.published.clone().expect("published");
+        let found = state.iter().find_map(|resource| match &*resource.content {
+            ResourceKind::Frontend(frontend) if frontend.gateway == gateway => {
+                Some((frontend.addresses.clone(), frontend.target_port))
+            }
+            _ => None,
+        });
+        found.expect("it has a frontend")
+    };
+    let mut rig = Rig::new(&[class(), named("first"), named("second")]);
+    let (first, second) = (given(&mut rig, "n/first"), given(&mut rig, "n/second"));
+    assert_ne!(first, second);
+    // No Service was seen yet, and the older Gateway goes with what it had.
+    let id = ObjectId { kind: Kind::Gateway, namespace: "n".into(), name: "first".into() };
+    rig.take(Input::Removed(id));
+    rig.apply(named("third"));
+    assert_eq!(given(&mut rig, "n/second"), second);
+    assert_eq!(given(&mut rig, "n/third").0, first.0, "it was free");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which Gateway has which address of the pools.
 //!
 //! The memory is in the objects: what the Service of a Gateway, or its status, already says stays,
-//! as long as a pool that selects the Gateway holds it. No address is ever given twice; of two that
+//! as long as a pool that selects the Gateway holds it; after that what this replica decided before. No address is ever given twice; of two that
 //! claim one the older Gateway has it.
 
 use super::address::Ask;
@@ -17,6 +17,8 @@ pub(super) struct Claimant<'p, 'a> {
     pub(super) asks: Vec<Ask>,
     /// What it had, by its Service and its status.
     pub(super) held: Vec<IpAddr>,
+    /// What it was given before, by a Service that may not be there yet.
+    pub(super) assumed: Vec<IpAddr>,
     /// The pools that select it, by name.
     pub(super) pools: Vec<&'p Pool<'a>>,
 }
@@ -40,7 +42,8 @@ pub(super) struct Assignments {
 impl Assignments {
     pub(super) fn new(claimants: &[Claimant<'_, '_>]) -> Self {
         let mut all = Self::default();
-        claimants.iter().for_each(|claimant| all.keep(claimant));
+        claimants.iter().for_each(|claimant| all.keep(claimant, &claimant.held));
+        claimants.iter().for_each(|claimant| all.keep(claimant, &claimant.assumed));
         claimants.iter().for_each(|claimant| all.give_named(claimant));
         claimants.iter().for_each(|claimant| all.give_any(claimant));
         all
@@ -60,8 +63,8 @@ impl Assignments {
         self.owners.keys().copied().collect()
     }
 
-    fn keep(&mut self, claimant: &Claimant<'_, '_>) {
-        for ip in &claimant.held {
+    fn keep(&mut self, claimant: &Claimant<'_, '_>, held: &[IpAddr]) {
+        for ip in held {
             if !claimant.may_have(*ip) || self.owners.contains_key(ip) {
                 continue;
             }

@@ -53,7 +53,8 @@ impl<'a> Infrastructure<'a> {
         let all = gateways.into_iter().map(|(name, gateway)| {
             let service = service::name_of(name, namespace);
             let existing = index.services.get(&service).map(AsRef::as_ref);
-            Known { name, gateway, existing, service }
+            let assumed = index.assumed(&service);
+            Known { name, gateway, existing, assumed, service }
         });
         let known: Vec<Known<'a>> = all.collect();
         let pools: BTreeMap<&str, Pool<'_>> =
@@ -139,6 +140,8 @@ struct Known<'a> {
     gateway: &'a Gateway,
     service: Name,
     existing: Option<&'a Service>,
+    /// As it was decided before, see [`Index::assume`].
+    assumed: Option<&'a Service>,
 }
 
 impl<'a> Known<'a> {
@@ -160,10 +163,11 @@ impl<'a> Known<'a> {
     }
 
     fn wishes(&self) -> Vec<Wish> {
+        let held = |service: Option<&Service>, port| service::held_target_port(service?, port);
         let wish = |port: u16| Wish {
             gateway: self.name.clone(),
             port,
-            held: self.existing.and_then(|service| service::held_target_port(service, port)),
+            held: held(self.existing, port).or_else(|| held(self.assumed, port)),
         };
         self.schemes().into_keys().map(wish).collect()
     }
@@ -191,17 +195,20 @@ impl<'a> Known<'a> {
         if !self.of_cloud().is_empty() {
             return None;
         }
-        let in_service = self.existing.map(service::ingress).unwrap_or_default();
-        let in_service = in_service.into_iter().filter_map(|address| match address {
-            Address::Ip(ip) => Some(ip),
-            Address::Hostname(_) => None,
-        });
+        let ips = |service: Option<&Service>| {
+            let addresses = service.map(service::ingress).unwrap_or_default();
+            addresses.into_iter().filter_map(|address| match address {
+                Address::Ip(ip) => Some(ip),
+                Address::Hostname(_) => None,
+            })
+        };
         let status = self.gateway.status.as_ref().and_then(|status| status.addresses.as_deref());
         let in_status = status.unwrap_or_default().iter().filter_map(|a| a.value.parse().ok());
         Some(Claimant {
             name: self.name.clone(),
             asks: asks(self.gateway).0,
-            held: in_service.chain(in_status).collect(),
+            held: ips(self.existing).chain(in_status).collect(),
+            assumed: ips(self.assumed).collect(),
             pools: pools.values().filter(|p| p.selects(index, self.name, self.gateway)).collect(),
         })
     }
