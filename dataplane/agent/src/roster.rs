@@ -131,7 +131,7 @@ impl Roster {
         // a newer proxy may have introduced itself before them.
         let unknown = |name: &Socket| !self.sockets.contains(name);
         let holds: Vec<Socket> = holds.into_iter().filter(unknown).collect();
-        let adopts = self.steered.is_none() && !holds.is_empty();
+        let (held, adopts) = (holds.len(), self.steered.is_none() && !holds.is_empty());
         if adopts {
             self.sockets.splice(0..0, holds.iter().copied());
             actions.push(Action::Adopt(holds));
@@ -142,7 +142,15 @@ impl Roster {
             actions.push(Action::Make(missing));
         }
         match self.pending {
-            0 if adopts => self.give_all(actions),
+            0 if adopts => {
+                // What was made for the newer one and is too much was never steered to.
+                let surplus =
+                    self.sockets.split_off(self.wanted().max(held).min(self.sockets.len()));
+                self.give_all(actions);
+                if !surplus.is_empty() {
+                    actions.push(Action::Close(surplus));
+                }
+            }
             0 => actions.push(Action::Give(proxy, self.sockets.clone())),
             _ => {}
         }
@@ -169,8 +177,7 @@ impl Roster {
             .collect();
         addresses.sort_unstable();
         addresses.dedup();
-        // A proxy on its way may want more, but then the others are still to be made.
-        let wanted = self.members.values().map(|member| member.workers).max().unwrap_or(workers);
+        let wanted = self.wanted();
         let steered = self.sockets.iter().take(workers).copied().collect();
         // First, so that an agent that begins anew never steers by a part of what it will steer by.
         self.set_addresses(addresses, actions);
@@ -180,6 +187,11 @@ impl Roster {
             self.give_all(actions);
             actions.push(Action::Close(surplus));
         }
+    }
+
+    /// How many sockets there have to be: a proxy on its way may want more than the one that serves.
+    fn wanted(&self) -> usize {
+        self.members.values().map(|member| member.workers).max().unwrap_or_default()
     }
 
     fn give_all(&self, actions: &mut Vec<Action>) {
@@ -276,13 +288,12 @@ mod tests {
         roster.handle(hello(SECOND, 2, vec![]));
         roster.handle(Event::Made(sockets([8, 9])));
         let actions = roster.handle(hello(FIRST, 1, sockets([1])));
-        let all = sockets([1, 8, 9]);
-        let given = [FIRST, SECOND].map(|proxy| Action::Give(proxy, all.clone()));
+        let given = [FIRST, SECOND].map(|proxy| Action::Give(proxy, sockets([1, 8])));
         assert_eq!(actions[0], Action::Adopt(sockets([1])));
-        assert_eq!(actions[1..], given);
+        assert_eq!(actions[1..3], given);
+        assert_eq!(actions[3], Action::Close(sockets([9])), "two are wanted");
         let actions = roster.handle(Event::Serving(FIRST));
         assert_eq!(actions[1], Action::Steer(sockets([1])), "as before");
-        assert_eq!(actions.last(), Some(&Action::Close(sockets([9]))), "two are wanted");
         let actions = roster.handle(Event::Serving(SECOND));
         assert_eq!(actions[1], Action::Steer(sockets([1, 8])));
     }

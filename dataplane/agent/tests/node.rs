@@ -12,7 +12,11 @@ use penstock_config::{
 };
 use penstock_filter_host::{Host, HostConfig};
 use penstock_handover::Listener;
-use penstock_proxy::{Proxy, ProxyOptions, node::Handover};
+use penstock_proxy::{
+    Proxy, ProxyOptions,
+    node::{Handover, Health},
+};
+use penstock_telemetry::admin::AdminSource as _;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -181,6 +185,11 @@ impl Served {
         let ack = self.proxy.apply(&State::default().diff(state));
         assert_eq!(ack.refused, [], "everything is served");
         self.handover.configured();
+    }
+
+    /// What its port answers to `/readyz`.
+    fn health(&self) -> Result<(), String> {
+        Health::new(self.proxy.clone(), Some(self.handover.clone())).ready()
     }
 
     /// As on SIGTERM.
@@ -403,15 +412,28 @@ fn a_proxy_takes_no_connection_before_it_has_a_configuration() {
         progress();
         assert!(!new.handover.serves());
         new.configure(&node.state);
-        until("it serves", || new.handover.serves() && !new.handover.alone());
+        until("it serves", || new.health().is_ok() && !new.handover.alone());
         progress();
         old.end();
         progress();
     });
     agent.end();
     until("it knows that it alone has the sockets", || new.handover.alone());
-    assert!(new.handover.serves(), "nothing changed for clients");
+    assert_eq!(new.health(), Ok(()), "nothing changed for clients");
     new.end();
+}
+
+/// Its predecessor would be ended, and with it sockets that nobody else may hold.
+#[test]
+fn a_proxy_that_has_a_configuration_and_no_sockets_is_not_ready() {
+    let node = Node::new();
+    let mut proxy = node.proxy(1);
+    let why = proxy.health().expect_err("there is no agent");
+    assert!(why.contains("listening sockets"), "{why}");
+    let agent = node.agent();
+    until("it has sockets", || proxy.health().is_ok());
+    proxy.end();
+    agent.end();
 }
 
 #[test]

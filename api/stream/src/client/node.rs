@@ -348,12 +348,22 @@ impl<A: Apply> Worker<A> {
             return self;
         }
         let state = self.replica.state();
-        let applied = self.apply.apply(&State::default().diff(state));
-        match applied.version == state.version() {
-            true => self.refused = Some(applied.refused),
-            false => self.replica = Replica::default(),
+        let (expected, applied) =
+            (state.version(), self.apply.apply(&State::default().diff(state)));
+        let found = applied.version;
+        match found == expected {
+            true => {
+                tracing::info!(version = %found, "the stored configuration serves");
+                self.refused = Some(applied.refused);
+            }
+            false => {
+                tracing::error!(
+                    "{}; the operator is asked for all of it",
+                    Diverged { expected, found }
+                );
+                self.replica = Replica::default();
+            }
         }
-        tracing::info!(version = %applied.version, "the stored configuration serves");
         self
     }
 

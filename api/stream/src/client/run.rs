@@ -67,8 +67,8 @@ impl From<Status> for End {
 
 /// Keeps the data plane as the operator says. Connects, and connects again whenever the connection
 /// ends; what the data plane has serves on meanwhile. What is stored serves when the operator has
-/// brought nothing newer within a second. Returns after
-/// `shutdown`, when what is under way is applied and saved.
+/// brought nothing newer within a second. Returns after `shutdown`, when what is under way is applied
+/// and saved.
 pub async fn run<A: Apply>(
     mut options: ClientOptions,
     apply: A,

@@ -8,8 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// For a change to be acknowledged before it is saved, which takes as long with many resources as with
-/// few changes to them.
+/// A change is acknowledged before it is saved: saving writes all of the configuration.
 const DELAY: Duration = Duration::from_millis(20);
 
 /// Between two savings: changes in quick succession are saved once.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 /// What the port shows: the proxy, and whether it can be reached.
 #[derive(Debug)]
-pub(super) struct Health {
+pub struct Health {
     proxy: Arc<Proxy>,
     handover: Option<Arc<Handover>>,
 }
 
 impl Health {
     /// Of a proxy, and of its conversation with the agent where it has one.
-    pub(super) fn new(proxy: Arc<Proxy>, handover: Option<Arc<Handover>>) -> Self {
+    pub fn new(proxy: Arc<Proxy>, handover: Option<Arc<Handover>>) -> Self {
         Self { proxy, handover }
     }
 }

@@ -12,6 +12,7 @@ mod run;
 mod serve;
 
 pub use handover::Handover;
+pub use health::Health;
 pub use modules::SignedModules;
 pub use run::run;
 pub use serve::Serve;

@@ -1,6 +1,6 @@
 //! The parts, put together.
 
-use super::{Handover, Serve, SignedModules, args::Args, health::Health};
+use super::{Handover, Health, Serve, SignedModules, args::Args};
 use crate::{
     Proxy, ProxyOptions,
     telemetry::{AccessLog, Tracer},
@@ -14,8 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// For the last lines of the access log.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// For the next agent to take the sockets, before this process ends.
+/// For the next agent to take the sockets, before this process ends. The chart's grace period has
+/// room for it beside the drain timeout.
 const NEXT_AGENT: Duration = Duration::from_secs(10);
+const AGENT_RETRY: Duration = Duration::from_millis(50);
 /// For the agent to make the folder of the store.
 const STORE_ATTEMPTS: u32 = 25;
 const STORE_RETRY: Duration = Duration::from_millis(200);
@@ -89,7 +91,7 @@ pub fn run(args: Args, telemetry: &Guard) -> anyhow::Result<()> {
 async fn wait_for_agent(handover: &Handover) {
     let end = tokio::time::Instant::now() + NEXT_AGENT;
     while handover.alone() && tokio::time::Instant::now() < end {
-        tokio::time::sleep(STORE_RETRY).await;
+        tokio::time::sleep(AGENT_RETRY).await;
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which Gateway has which address of the pools.
 //!
 //! The memory is in the objects: what the Service of a Gateway, or its status, already says stays,
-//! as long as a pool that selects the Gateway holds it; after that what this replica decided before. No address is ever given twice; of two that
-//! claim one the older Gateway has it.
+//! as long as a pool that selects the Gateway holds it; after that what this replica decided before.
+//! No address is ever given twice; of two that claim one the older Gateway has it.
 
 use super::address::Ask;
 use super::pool::Pool;
