@@ -238,8 +238,19 @@ fn request(control: &Control, target: &str) -> Request<Empty<Bytes>> {
     request
 }
 
+/// Whether GOAWAY said that nobody took the request: "Activity on streams numbered lower than or equal
+/// to the last stream identifier might still complete successfully", those above "were not or will not
+/// be processed" (RFC 9113, section 6.8). It happens to requests that crossed GOAWAY on their way.
+/// What was taken and has no answer ends otherwise: as a broken pipe.
+fn was_not_processed(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<h2::Error>());
+    cause.is_some_and(|e| {
+        e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
 /// Waits for one answer and counts it; true when the connection is of no more use. A request that the
-/// connection did not take is no answer and no failure: nothing of it was sent.
+/// connection or the server did not take is no answer and no failure.
 async fn exchange<F>(control: &Control, sent: F, tally: &mut Tally) -> bool
 where
     F: Future<Output = Result<hyper::Response<Incoming>, TrySendError<Request<Empty<Bytes>>>>>,
@@ -252,6 +263,7 @@ where
             Err(mut error) => match error.take_message() {
                 // Handed back: the connection was told to go before the request was on it.
                 Some(_unsent) => return Ok(None),
+                None if was_not_processed(error.error()) => return Ok(None),
                 None => return Err(format!("no answer: {:?}", error.into_error())),
             },
         };
