@@ -10,6 +10,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("penstock-stream", &["penstock-config"]),
     ("penstock-telemetry", &["penstock-config"]),
     ("penstock-gateway", &["penstock-resources", "penstock-config"]),
+    ("penstock-eni", &["penstock-config"]),
+    ("penstock-pool", &["penstock-config"]),
     ("penstock-filter-host", &["penstock-config"]),
     (
         "penstock-modules",
@@ -94,7 +96,13 @@ fn a_room_never_names_a_room_above_it() {
 
 #[test]
 fn the_pure_rooms_build_without_a_runtime() {
-    for package in ["penstock-config", "penstock-resources", "penstock-gateway"] {
+    for package in [
+        "penstock-config",
+        "penstock-resources",
+        "penstock-gateway",
+        "penstock-eni",
+        "penstock-pool",
+    ] {
         assert!(!linked(package, &[]).contains("tokio"), "{package} links tokio");
     }
 }
@@ -107,6 +115,7 @@ fn nodes_know_no_kubernetes_and_no_cloud() {
         "penstock-telemetry",
         "penstock-filter-host",
         "penstock-proxy",
+        "penstock-pool",
         "penstock-agent",
     ] {
         for name in linked(package, &[]) {

@@ -11,6 +11,7 @@
 //! The values are protobuf messages (`prost`) with field numbers that are never reused. This crate
 //! knows no Kubernetes and no runtime.
 
+pub mod address;
 mod backend;
 mod filter;
 mod frontend;

@@ -1,0 +1,239 @@
+//! In which subnet a new interface is made.
+
+use crate::{
+    action::Fill,
+    settings::{Settings, has_tags},
+    time::Time,
+};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// A subnet, and what calls found out about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subnet {
+    /// `subnet-...`.
+    pub id: String,
+    /// Its VPC.
+    pub vpc: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Its block, as `10.0.0.0/24`.
+    pub cidr: String,
+    /// Its route table, `rtb-...`; empty where it has the VPC's main one.
+    pub route_table: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Free addresses (`AvailableIpAddressCount`).
+    pub free: u32,
+    /// Until when no address is asked for, since a call found none.
+    pub full_until: Option<Time>,
+    /// Until when no prefix is asked for, since a call found none: it is fragmented.
+    pub fragmented_until: Option<Time>,
+}
+
+/// The subnets that are known, by id.
+pub type Subnets = BTreeMap<String, Subnet>;
+
+/// Why there is no subnet for a new interface. Who runs the cluster is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubnetError {
+    /// Nothing has the ids.
+    #[error(
+        "eni.nodeSpec.subnetIDs: there is no subnet {0} in VPC {1} and zone {2}: name one of each zone that has nodes"
+    )]
+    NoSuchId(String, String, String),
+    /// Nothing has the tags.
+    #[error(
+        "eni.nodeSpec.subnetTags: no subnet of VPC {0} and zone {1} has all of them: tag one of each zone that has nodes"
+    )]
+    NoSuchTags(String, String),
+    /// Nothing is in the zone.
+    #[error("no subnet of VPC {0} is in zone {1}")]
+    NoneInZone(String, String),
+    /// All that may be used are.
+    #[error("no subnet that may be used has {need} free addresses: {ids}")]
+    Full {
+        /// How many are needed, the interface's own one included.
+        need: u32,
+        /// Those that may be used.
+        ids: String,
+    },
+}
+
+/// For whom a subnet is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct For<'a> {
+    pub(crate) vpc: &'a str,
+    pub(crate) zone: &'a str,
+    /// That of the instance's first interface.
+    pub(crate) own: &'a str,
+    pub(crate) settings: &'a Settings,
+}
+
+impl Subnet {
+    /// Whether addresses can be asked for.
+    pub(crate) fn has_addresses(&self, count: u32, now: Time) -> bool {
+        self.free >= count && self.full_until.is_none_or(|until| until <= now)
+    }
+
+    /// Whether prefixes can be asked for, as far as one knows before one does.
+    pub(crate) fn has_prefixes(&self, count: u32, now: Time) -> bool {
+        self.has_addresses(count * 16, now)
+            && self.fragmented_until.is_none_or(|until| until <= now)
+    }
+
+    fn has(&self, fill: Fill, now: Time) -> bool {
+        match fill {
+            Fill::Addresses(count) => self.has_addresses(count + 1, now),
+            Fill::Prefixes(count) => {
+                self.has_addresses(count * 16 + 1, now) && self.has_prefixes(count, now)
+            }
+        }
+    }
+}
+
+impl For<'_> {
+    /// The subnets that new interfaces may be in.
+    ///
+    /// A subnet's id beats tags, and tags beat the zone: what was selected is never left for something
+    /// that was not.
+    fn allowed<'s>(&self, subnets: &'s Subnets) -> Result<Vec<&'s Subnet>, SubnetError> {
+        let (vpc, zone) = (self.vpc.to_owned(), self.zone.to_owned());
+        let here = || subnets.values().filter(|s| s.vpc == self.vpc && s.zone == self.zone);
+        let (ids, tags) = (&self.settings.subnet_ids, &self.settings.subnet_tags);
+        if !ids.is_empty() {
+            let found: Vec<_> = here().filter(|s| ids.contains(&s.id)).collect();
+            let names = || ids.iter().cloned().collect::<Vec<_>>().join(", ");
+            return if found.is_empty() {
+                Err(SubnetError::NoSuchId(names(), vpc, zone))
+            } else {
+                Ok(found)
+            };
+        }
+        if !tags.is_empty() {
+            let found: Vec<_> = here().filter(|s| has_tags(&s.tags, tags)).collect();
+            return if found.is_empty() {
+                Err(SubnetError::NoSuchTags(vpc, zone))
+            } else {
+                Ok(found)
+            };
+        }
+        let found: Vec<_> = here().collect();
+        if found.is_empty() { Err(SubnetError::NoneInZone(vpc, zone)) } else { Ok(found) }
+    }
+
+    /// The best subnet that has what is asked for: the node's own one, then its siblings (those with
+    /// the same route table first), and among equals that with the most free addresses.
+    pub(crate) fn choose<'s>(
+        &self,
+        subnets: &'s Subnets,
+        fill: Fill,
+        now: Time,
+    ) -> Result<&'s Subnet, SubnetError> {
+        let allowed = self.allowed(subnets)?;
+        let table = subnets.get(self.own).map(|own| own.route_table.as_str());
+        let rank = |s: &Subnet| {
+            let sibling = Some(s.route_table.as_str()) == table;
+            (s.id != self.own, !sibling, Reverse(s.free), s.id.clone())
+        };
+        let ids = || allowed.iter().map(|s| s.id.as_str()).collect::<Vec<_>>().join(", ");
+        let best = allowed.iter().copied().filter(|s| s.has(fill, now)).min_by_key(|s| rank(s));
+        best.ok_or_else(|| SubnetError::Full { need: fill.addresses() + 1, ids: ids() })
+    }
+
+    /// The most single addresses that a new interface could get anywhere, up to `most`.
+    pub(crate) fn most(&self, subnets: &Subnets, most: u32, now: Time) -> Result<u32, SubnetError> {
+        let allowed = self.allowed(subnets)?;
+        let free = allowed.iter().filter(|s| s.has_addresses(2, now)).map(|s| s.free - 1).max();
+        Ok(free.unwrap_or(0).min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    const NOW: Time = Time(1_000_000);
+
+    fn subnet(id: &str, zone: &str, table: &str, free: u32, role: &str) -> Subnet {
+        Subnet {
+            id: id.into(),
+            vpc: "vpc-1".into(),
+            zone: zone.into(),
+            route_table: table.into(),
+            tags: [("role".to_owned(), role.to_owned())].into(),
+            free,
+            ..Subnet::default()
+        }
+    }
+
+    fn all() -> Subnets {
+        [
+            subnet("subnet-own", "a", "rtb-1", 50, "node"),
+            subnet("subnet-near", "a", "rtb-1", 100, "pod"),
+            subnet("subnet-wide", "a", "rtb-2", 4000, "pod"),
+            subnet("subnet-other-zone", "b", "rtb-1", 4000, "pod"),
+        ]
+        .map(|s| (s.id.clone(), s))
+        .into()
+    }
+
+    fn choose(settings: &Settings, subnets: &Subnets, fill: Fill) -> Result<String, SubnetError> {
+        let who = For { vpc: "vpc-1", zone: "a", own: "subnet-own", settings };
+        who.choose(subnets, fill, NOW).map(|s| s.id.clone())
+    }
+
+    #[test]
+    fn the_own_subnet_then_those_with_its_route_table_then_the_one_with_the_most_free() {
+        let settings = Settings::default();
+        let mut subnets = all();
+        let next = |fill| choose(&settings, &subnets, fill);
+        assert_eq!(next(Fill::Addresses(49)).unwrap(), "subnet-own");
+        assert_eq!(next(Fill::Addresses(50)).unwrap(), "subnet-near");
+        assert_eq!(next(Fill::Addresses(100)).unwrap(), "subnet-wide");
+        assert_eq!(
+            next(Fill::Addresses(4000)).unwrap_err().to_string(),
+            "no subnet that may be used has 4001 free addresses: subnet-near, subnet-own, subnet-wide"
+        );
+        subnets.get_mut("subnet-own").unwrap().full_until = Some(Time(NOW.0 + 1));
+        assert_eq!(choose(&settings, &subnets, Fill::Addresses(1)).unwrap(), "subnet-near");
+        subnets.get_mut("subnet-own").unwrap().full_until = Some(NOW);
+        assert_eq!(choose(&settings, &subnets, Fill::Addresses(1)).unwrap(), "subnet-own");
+    }
+
+    #[test]
+    fn a_fragmented_subnet_has_addresses_but_no_prefixes_until_it_is_tried_again() {
+        let settings = Settings::default();
+        let mut subnets = all();
+        assert_eq!(choose(&settings, &subnets, Fill::Prefixes(1)).unwrap(), "subnet-own");
+        subnets.get_mut("subnet-own").unwrap().fragmented_until = Some(Time(NOW.0 + 1));
+        assert_eq!(choose(&settings, &subnets, Fill::Prefixes(1)).unwrap(), "subnet-near");
+        assert_eq!(choose(&settings, &subnets, Fill::Addresses(1)).unwrap(), "subnet-own");
+        subnets.get_mut("subnet-own").unwrap().fragmented_until = Some(NOW);
+        assert_eq!(choose(&settings, &subnets, Fill::Prefixes(1)).unwrap(), "subnet-own");
+    }
+
+    #[test]
+    fn ids_beat_tags_and_what_matches_nothing_is_an_error_and_not_a_wider_choice() {
+        let tags = [("role".to_owned(), "pod".to_owned())];
+        let mut settings = Settings { subnet_tags: tags.into(), ..Settings::default() };
+        assert_eq!(choose(&settings, &all(), Fill::Addresses(1)).unwrap(), "subnet-near");
+        settings.subnet_ids = ["subnet-wide".to_owned()].into();
+        assert_eq!(choose(&settings, &all(), Fill::Addresses(1)).unwrap(), "subnet-wide");
+        settings.subnet_ids = ["subnet-other-zone".to_owned()].into();
+        let error = choose(&settings, &all(), Fill::Addresses(1)).unwrap_err();
+        assert!(matches!(error, SubnetError::NoSuchId(..)), "{error}");
+        settings.subnet_ids.clear();
+        settings.subnet_tags.insert("team".into(), "a".into());
+        let error = choose(&settings, &all(), Fill::Addresses(1)).unwrap_err();
+        assert!(matches!(error, SubnetError::NoSuchTags(..)), "{error}");
+    }
+
+    #[test]
+    fn subnets_of_another_vpc_are_none() {
+        let settings = Settings::default();
+        let who = For { vpc: "vpc-2", zone: "a", own: "subnet-own", settings: &settings };
+        let error = who.choose(&all(), Fill::Addresses(1), NOW).unwrap_err();
+        assert_eq!(error, SubnetError::NoneInZone("vpc-2".into(), "a".into()));
+    }
+}
