@@ -36,6 +36,7 @@ test: checkout ## Install what the tests need and run all of them
 	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables docker-registry:docker-registry
 	@xtask/setup/wasm-tools.sh
 	@xtask/setup/otlp-receiver.sh
+	@xtask/setup/moto.sh
 	@xtask/setup/cluster.sh
 	$(say) '2/8 filters and the programs for the kernel, from source'
 	@cargo xtask filters

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
@@ -62,6 +63,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  penstock demo examples/quickstart\n  penstock demo examples/quickstart --once"
     )]
     Demo(DemoArgs),
+    /// Say what nodes will have of addresses
+    #[command(subcommand)]
+    Eni(EniCommand),
     /// A small backend that answers with the request it got, as JSON
     #[command(
         after_help = "Example:\n  penstock echo --bind 127.0.0.1:3000 &\n  curl -s http://127.0.0.1:3000/hello"
@@ -152,6 +156,106 @@ pub(crate) struct StatusArgs {
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: ReportFormat,
+}
+
+/// `penstock eni`
+#[derive(Debug, Subcommand)]
+pub(crate) enum EniCommand {
+    /// Predict interfaces, addresses and calls of EC2 for nodes that start at once
+    ///
+    /// Rehearses what the operator does for each node in subnets that have enough of everything. It
+    /// calls nobody. The exit code is 1 when a pod would get no address.
+    #[command(
+        after_help = "Examples:\n  penstock eni plan 'm5.large*10=29'\n  penstock eni plan 'm5.large*10=110' 'c5.4xlarge*2=200' --prefix-delegation\n  penstock eni plan m5.large=40 -o json | jq '.nodes[].problem'"
+    )]
+    Plan(EniPlanArgs),
+}
+
+/// `penstock eni plan`
+#[derive(Debug, Args)]
+pub(crate) struct EniPlanArgs {
+    /// Nodes: instance type, how many of it, pods on each that need an address
+    #[arg(value_name = "TYPE[*NODES]=PODS", required = true)]
+    pub(crate) nodes: Vec<Wish>,
+    /// Prefixes of sixteen addresses instead of single ones (eni.awsEnablePrefixDelegation)
+    #[arg(long)]
+    pub(crate) prefix_delegation: bool,
+    /// First interface whose addresses pods get (eni.nodeSpec.firstInterfaceIndex)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) first_interface_index: u8,
+    /// Pods get primary addresses too (eni.nodeSpec.usePrimaryAddress)
+    #[arg(long)]
+    pub(crate) use_primary_address: bool,
+    /// Never fewer addresses than these (ipam.nodeSpec.ipamMinAllocate)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) min_allocate: u32,
+    /// Free addresses that are kept (ipam.nodeSpec.ipamPreAllocate)
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) pre_allocate: u32,
+    /// Never more addresses than these (ipam.nodeSpec.ipamMaxAllocate)
+    #[arg(long, value_name = "N")]
+    pub(crate) max_allocate: Option<u32>,
+    /// How many more are asked for whenever some are
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) max_above_watermark: u32,
+    /// What a type can have that is newer than this program: interfaces, and addresses of each
+    #[arg(long, value_name = "TYPE=INTERFACESxADDRESSES")]
+    pub(crate) limits: Vec<TypeLimits>,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
+}
+
+/// Nodes of a type, and pods on each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// The instance type.
+    pub(crate) kind: String,
+    /// How many nodes.
+    pub(crate) nodes: u32,
+    /// How many pods on each.
+    pub(crate) pods: u32,
+}
+
+impl FromStr for Wish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (nodes, pods) = text.split_once('=')?;
+            let (kind, nodes) = nodes.split_once('*').unwrap_or((nodes, "1"));
+            let (nodes, pods) = (nodes.parse().ok()?, pods.parse().ok()?);
+            (!kind.is_empty()).then(|| Self { kind: kind.to_owned(), nodes, pods })
+        };
+        parse()
+            .ok_or_else(|| "it must be as m5.large=29, or m5.large*10=29 for ten nodes".to_owned())
+    }
+}
+
+/// What an instance type can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TypeLimits {
+    /// The instance type.
+    pub(crate) kind: String,
+    /// Interfaces.
+    pub(crate) interfaces: u16,
+    /// Addresses of each.
+    pub(crate) addresses: u16,
+}
+
+impl FromStr for TypeLimits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (kind, limits) = text.split_once('=')?;
+            let (interfaces, addresses) = limits.split_once('x')?;
+            let (interfaces, addresses) = (interfaces.parse().ok()?, addresses.parse().ok()?);
+            Some(Self { kind: kind.to_owned(), interfaces, addresses })
+        };
+        parse()
+            .ok_or_else(|| "it must be as m9.large=3x10: interfaces, addresses of each".to_owned())
+    }
 }
 
 /// `penstock demo`

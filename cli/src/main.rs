@@ -5,12 +5,13 @@ mod check;
 mod control;
 mod demo;
 mod echo;
+mod eni;
 mod loader;
 mod run;
 mod sources;
 mod status;
 
-use args::{Cli, Command};
+use args::{Cli, Command, EniCommand};
 use clap::Parser as _;
 use std::{
     process::ExitCode,
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Echo(args) => echo::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eni(EniCommand::Plan(args)) => eni::run(&args),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args),
     };

@@ -1,34 +1,5 @@
 #!/usr/bin/env bash
 # Installs what the OTLP receiver of the tests needs (tests/otlp-receiver/receiver.py): the published
-# protocol and gRPC for Python, in a virtual environment in the cache. Idempotent; needs root only
-# where Debian's python3-venv is missing. Prints the Python to run it with on stdout.
+# protocol and gRPC for Python. Prints the Python to run it with on stdout.
 set -euo pipefail
-
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
-packages=(opentelemetry-proto==1.45.2 grpcio==1.85.1)
-say() { printf '  %s\n' "$*" >&2; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-
-venv=$cache/otlp-receiver
-stamp=$venv/installed
-if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "${packages[*]}" ]; then
-  echo "$venv/bin/python"
-  exit 0
-fi
-
-mkdir -p "$cache"
-# Two tests may come here at once.
-exec 9>"$cache/otlp-receiver.lock"
-flock 9
-if [ "$(cat "$stamp" 2>/dev/null)" != "${packages[*]}" ]; then
-  if ! python3 -c 'import ensurepip' 2>/dev/null; then
-    say "installing from Debian: python3-venv"
-    as_root apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends python3-venv >&2
-  fi
-  say "installing the OTLP receiver of the tests: ${packages[*]}"
-  python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}" >&2
-  echo "${packages[*]}" >"$stamp"
-fi
-echo "$venv/bin/python"
+exec "$(dirname "$0")/python.sh" otlp-receiver opentelemetry-proto==1.45.2 grpcio==1.85.1

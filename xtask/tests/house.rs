@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("penstock-telemetry", &["penstock-config"]),
     ("penstock-gateway", &["penstock-resources", "penstock-config"]),
     ("penstock-eni", &["penstock-config"]),
+    ("penstock-ec2", &["penstock-config", "penstock-eni"]),
     ("penstock-pool", &["penstock-config"]),
     ("penstock-filter-host", &["penstock-config"]),
     (
@@ -58,6 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "penstock-resources",
             "penstock-config",
+            "penstock-eni",
             "penstock-telemetry",
             "penstock-gateway",
             "penstock-modules",

@@ -28,8 +28,8 @@ async fn exchange(gateway: SocketAddr, sent: &Sent) -> anyhow::Result<Observed> 
         .await
         .with_context(|| format!("cannot connect to the gateway at {gateway}"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Its end is seen at the request.
-    tokio::task::spawn_local(connection);
+    // How it ends is seen at the request.
+    let connection = tokio::task::spawn_local(connection);
     let mut request = Request::builder()
         .method(sent.method.as_str())
         .uri(&sent.path)
@@ -48,6 +48,9 @@ async fn exchange(gateway: SocketAddr, sent: &Sent) -> anyhow::Result<Observed> 
     }
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await?.to_bytes();
+    // Closed now: nobody drives it after this, and the gateway would wait for it in the end.
+    drop(sender);
+    let _ = connection.await;
     let body = String::from_utf8_lossy(&body).into_owned();
     Ok(Observed { status, headers, body, filters: Vec::new() })
 }

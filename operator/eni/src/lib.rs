@@ -18,9 +18,11 @@
 //! here.
 
 mod action;
+mod budget;
 mod demand;
 mod eni;
 mod failure;
+mod forecast;
 mod groups;
 mod leak;
 mod limits;
@@ -31,12 +33,15 @@ mod record;
 mod settings;
 mod subnet;
 mod time;
+mod types;
 mod watermark;
 
 pub use action::{Action, Fill};
+pub use budget::{Budget, Rate};
 pub use demand::Demand;
 pub use eni::{Attachment, Eni};
 pub use failure::{Failure, Fault, Reason};
+pub use forecast::{Forecast, forecast};
 pub use groups::{GroupsError, SecurityGroup, security_groups};
 pub use leak::{Leaks, Loose};
 pub use limits::{Card, Limits};
@@ -47,4 +52,5 @@ pub use record::CONSISTENCY;
 pub use settings::{Settings, SettingsError};
 pub use subnet::{Subnet, SubnetError, Subnets};
 pub use time::Time;
+pub use types::{known_limits, known_types};
 pub use watermark::Watermarks;

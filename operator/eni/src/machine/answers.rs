@@ -56,10 +56,7 @@ impl Machine {
                 self.placed(&interface, Some(at), now);
             }
             (Action::Assign { interface, .. }, Outcome::Assigned(units)) => {
-                self.traces.entry(interface.clone()).or_default().gained(&units, now);
-                if let Some(eni) = self.node.enis.get_mut(&interface) {
-                    eni.units.extend(units);
-                }
+                self.assigned(&interface, units, now);
             }
             (Action::Unassign { interface, units }, _) => self.unassigned(&interface, &units, now),
             (Action::Detach { interface, .. }, _) => self.placed(&interface, None, now),
@@ -81,6 +78,14 @@ impl Machine {
         trace.gained(&eni.units, now);
         // A description may have shown it already, with more that came since.
         self.node.enis.entry(eni.id.clone()).or_insert(eni);
+    }
+
+    /// Its own address is none of them, whatever the answer says.
+    fn assigned(&mut self, id: &InterfaceId, mut units: BTreeSet<Unit>, now: Time) {
+        let Some(eni) = self.node.enis.get_mut(id) else { return };
+        units.remove(&Unit::Address(eni.primary));
+        self.traces.entry(id.clone()).or_default().gained(&units, now);
+        eni.units.extend(units);
     }
 
     fn placed(&mut self, id: &InterfaceId, at: Option<Attachment>, now: Time) {

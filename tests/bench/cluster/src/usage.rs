@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::objects::{Objects, to_blue};
 
-/// Names as the kernel shows them: 15 bytes.
-const PROCESSES: [&str; 3] = ["penstock-operat", "penstock-agent", "penstock-proxy"];
+const PROCESSES: [&str; 3] = ["penstock-operator", "penstock-agent", "penstock-proxy"];
+/// Bytes of a name that the kernel shows (proc_pid_stat(5), field 2).
+const SHOWN: usize = 15;
 /// Clock ticks in a second, and bytes of a page, as Linux shows them to user space.
 const TICKS: f64 = 100.0;
 const PAGE: u64 = 4096;
@@ -54,7 +55,8 @@ fn processes(site: &Site, name: &str) -> Result<BTreeMap<(String, u32), Process>
     let mut found = BTreeMap::new();
     for node in site.cluster().nodes() {
         // A process may end between two files.
-        let script = format!("cat /proc/[0-9]*/stat 2>/dev/null | grep -F '({name})' || true");
+        let shown = &name[..name.len().min(SHOWN)];
+        let script = format!("cat /proc/[0-9]*/stat 2>/dev/null | grep -F '({shown})' || true");
         let run = node.machine.command("sh")?.args(["-c", &script]).output()?;
         for line in String::from_utf8_lossy(&run.stdout).lines() {
             let (pid, process) = parse(line).with_context(|| line.to_owned())?;

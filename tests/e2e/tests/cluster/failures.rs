@@ -139,6 +139,8 @@ fn restarted(site: &Site) -> Result<()> {
 
 fn proxy_killed(site: &Site) -> Result<()> {
     let world = World::new(site, "e2e-proxy-killed")?;
+    // kubelet starts a container again at once, and later the more often it has ended: this one is new.
+    rollout(site, "daemonset/penstock-proxy")?;
     let busy = world.announcer()?;
     let proxy = site.pod_on("penstock-proxy", &busy)?;
     let watched = world.watched()?;

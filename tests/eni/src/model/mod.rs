@@ -9,7 +9,7 @@ pub use error::Ec2Error;
 pub use space::Space;
 
 use penstock_config::address::{Block, InterfaceId, Unit};
-use penstock_eni::{Attachment, Limits};
+use penstock_eni::{Attachment, Card, Limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -79,6 +79,8 @@ pub struct Model {
     pub groups: BTreeMap<String, String>,
     /// Interfaces by id.
     pub interfaces: BTreeMap<InterfaceId, ModelInterface>,
+    /// Instance types and what they can have.
+    pub types: BTreeMap<String, Limits>,
     /// Interfaces that the account may have.
     pub quota: usize,
     tokens: BTreeMap<String, (NewInterface, InterfaceId)>,
@@ -88,7 +90,21 @@ pub struct Model {
 impl Model {
     /// Nothing yet, with EC2's default quota.
     pub fn new() -> Self {
-        Self { quota: 5000, ..Self::default() }
+        let types = [
+            ("m5.large", Limits::one_card(3, 10, true)),
+            ("m4.large", Limits::one_card(2, 10, false)),
+            (
+                "p4d.24xlarge",
+                Limits {
+                    addresses: 50,
+                    interfaces: 60,
+                    cards: (0..4).map(|card| (card, Card { interfaces: 15 })).collect(),
+                    prefixes: true,
+                },
+            ),
+        ];
+        let types = types.map(|(kind, limits)| (kind.to_owned(), limits)).into();
+        Self { quota: 5000, types, ..Self::default() }
     }
 
     /// An instance with the interface that it begins with.

@@ -27,7 +27,7 @@ impl<C: Cloud> World<C> {
     pub(super) fn check(&self) -> Result<(), Violation> {
         let mut of: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
         for node in &self.nodes {
-            let has = self.cloud.interfaces(&node.instance);
+            let has = self.cloud.truth(&node.instance);
             for (owner, address) in &node.pods {
                 let Some(address) = address else { continue };
                 if let Some(other) = of.insert(*address, &owner.container) {
@@ -59,7 +59,7 @@ impl<C: Cloud> World<C> {
             let Some(pool) = &node.pool else { continue };
             let report = pool.report();
             let told = &pool.kept().told;
-            for eni in self.cloud.interfaces(&node.instance) {
+            for eni in self.cloud.truth(&node.instance) {
                 if !eni.is_used(settings) {
                     continue;
                 }

@@ -27,6 +27,11 @@ pub trait Cloud {
     /// The interfaces that are attached to an instance or were made for it.
     fn interfaces(&self, instance: &str) -> Vec<Eni>;
 
+    /// The same as it truly is, without a call; for what checks.
+    fn truth(&self, instance: &str) -> Vec<Eni> {
+        self.interfaces(instance)
+    }
+
     /// All subnets.
     fn subnets(&self) -> BTreeMap<String, Subnet>;
 

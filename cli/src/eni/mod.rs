@@ -1,0 +1,5 @@
+//! `penstock eni`: what nodes will have of addresses.
+
+mod plan;
+
+pub(crate) use plan::run;

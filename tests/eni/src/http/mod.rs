@@ -1,0 +1,8 @@
+//! The model as EC2's Query API: form in, XML out (Amazon EC2 API Reference, "Making API requests").
+
+mod answer;
+mod ask;
+mod server;
+mod xml;
+
+pub use server::{Server, Trouble};

@@ -1,0 +1,130 @@
+//! A server on loopback.
+
+use super::{answer::answer, ask::Ask};
+use crate::model::{Ec2Error, Model};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+
+/// What goes wrong with the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is answered so, and not carried out.
+    Refused(&'static str, &'static str),
+    /// It is carried out, and the connection ends without an answer.
+    AnswerLost,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    model: Mutex<Model>,
+    trouble: Mutex<Vec<Trouble>>,
+    calls: Mutex<BTreeMap<String, u32>>,
+}
+
+/// The model behind HTTP. It ends with the runtime.
+#[derive(Clone, Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Listens on a port of loopback, in the runtime that it is called in.
+    ///
+    /// # Errors
+    /// Where there is no port.
+    pub async fn start(model: Model) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared { model: Mutex::new(model), ..Shared::default() });
+        let serves = shared.clone();
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = serves.clone();
+                let service = service_fn(move |request| respond(shared.clone(), request));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::task::spawn_local(async move {
+                    let _ = connection.await;
+                });
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// Where it is: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Looks at the model, or changes it.
+    pub fn model<T>(&self, with: impl FnOnce(&mut Model) -> T) -> T {
+        with(&mut self.shared.model.lock())
+    }
+
+    /// The next call goes wrong.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.shared.trouble.lock().push(trouble);
+    }
+
+    /// Calls by name that arrived.
+    pub fn calls(&self) -> BTreeMap<String, u32> {
+        self.shared.calls.lock().clone()
+    }
+}
+
+/// An answer that never comes: the connection ends.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is lost")]
+struct Lost;
+
+async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Lost> {
+    let signed = request.headers().contains_key("authorization");
+    let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
+    let ask = Ask::new(&body);
+    *shared.calls.lock().entry(ask.action().to_owned()).or_default() += 1;
+    let trouble = shared.trouble.lock().pop();
+    let result = match trouble {
+        Some(Trouble::Refused(code, message)) => Err(Ec2Error { code, message: message.into() }),
+        _ if !signed => Err(Ec2Error {
+            code: "MissingAuthenticationToken",
+            message: "Request is missing Authentication Token".into(),
+        }),
+        _ => answer(&mut shared.model.lock(), &ask),
+    };
+    if trouble == Some(Trouble::AnswerLost) {
+        return Err(Lost);
+    }
+    Ok(respond_with(ask.action(), result))
+}
+
+fn respond_with(action: &str, result: Result<String, Ec2Error>) -> Response<Full<Bytes>> {
+    let request = "<requestId>00000000-0000-0000-0000-000000000000</requestId>";
+    let (status, body) = match result {
+        Ok(inner) => (
+            200,
+            format!(
+                "<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">{request}{inner}</{action}Response>"
+            ),
+        ),
+        Err(error) => (
+            if error.code == "RequestLimitExceeded" { 503 } else { 400 },
+            format!(
+                "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors>{request}</Response>",
+                error.code,
+                error.message.replace('&', "&amp;").replace('<', "&lt;")
+            ),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    response
+}
