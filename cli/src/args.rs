@@ -64,7 +64,7 @@ pub(crate) enum Command {
     )]
     Demo(DemoArgs),
     /// Say what nodes will have of addresses
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  penstock eni plan 'm5.large*10=29'")]
     Eni(EniCommand),
     /// A small backend that answers with the request it got, as JSON
     #[command(
