@@ -1,6 +1,6 @@
 //! What a pool needs after a restart.
 
-use crate::pool::{Granted, Owner};
+use crate::owner::{Granted, Owner};
 use penstock_config::address::{Epoch, Held, NodeAddresses, Verdict};
 use std::collections::BTreeMap;
 

@@ -11,7 +11,9 @@
 
 mod fence;
 mod kept;
+mod owner;
 mod pool;
 
 pub use kept::Kept;
-pub use pool::{Granted, NoAddress, Owner, Pool};
+pub use owner::{Granted, Owner};
+pub use pool::{NoAddress, Pool};

@@ -1,11 +1,13 @@
 //! Giving addresses to pods.
 
-use crate::kept::Kept;
+use crate::{
+    kept::Kept,
+    owner::{Granted, Owner},
+};
 use penstock_config::address::{Held, InterfaceId, NodeAddresses, Report, Unit};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::Ipv4Addr,
     time::Duration,
 };
@@ -13,31 +15,6 @@ use std::{
 /// How long an address that a pod had is given to nobody as long as there are others: what others
 /// remember of the pod shall not meet another one.
 const REST: Duration = Duration::from_secs(30);
-
-/// Who has an address: an interface of a pod's sandbox (CNI specification, section 2:
-/// `CNI_CONTAINERID` and `CNI_IFNAME`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner {
-    /// The sandbox.
-    pub container: String,
-    /// The device in it.
-    pub device: String,
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.device, self.container)
-    }
-}
-
-/// An address for a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// The unit that it is one of; the pod's packets leave by that one's interface.
-    pub of: Held,
-}
 
 /// There is none. It is nobody's fault, and waiting helps: the operator was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
