@@ -47,20 +47,29 @@ impl Trace {
         }
     }
 
-    /// Merges what a description that began at `begun` shows.
-    pub(crate) fn merge(&mut self, known: &mut Eni, seen: Eni, begun: Time) {
+    /// Merges what a description that began at `begun` shows. What a call on the way gives back stays,
+    /// shown or not: were it forgotten, it could come again before that call arrives.
+    pub(crate) fn merge(
+        &mut self,
+        known: &mut Eni,
+        seen: Eni,
+        begun: Time,
+        on_the_way: &BTreeSet<Unit>,
+    ) {
         let recent = |at: &Time| *at + CONSISTENCY > begun;
         self.missed = 0;
         self.gained.retain(|_, at| recent(at));
         self.lost.retain(|_, at| recent(at));
         // What is gone in one description may be there again in the next, an older one.
-        let gone = known
-            .units
-            .iter()
-            .filter(|unit| !seen.units.contains(unit) && !self.gained.contains_key(unit));
+        let stays = |unit: &&Unit| {
+            let shown = seen.units.contains(unit) || self.gained.contains_key(unit);
+            shown || on_the_way.contains(unit)
+        };
+        let gone = known.units.iter().filter(|unit| !stays(unit));
         self.lost.extend(gone.map(|unit| (*unit, begun)));
         let mut units = seen.units;
         units.extend(self.gained.keys());
+        units.extend(known.units.intersection(on_the_way));
         units.retain(|unit| !self.lost.contains_key(unit));
         let attachment = match self.placed.as_ref().is_some_and(recent) {
             true => known.attachment.take(),
@@ -109,9 +118,9 @@ mod tests {
         let (mut known, mut trace) = (eni(&[5, 6]), Trace::default());
         trace.gained(&eni(&[6]).units, secs(0));
         trace.lost(&eni(&[7]).units, secs(0));
-        trace.merge(&mut known, eni(&[5, 7]), secs(1));
+        trace.merge(&mut known, eni(&[5, 7]), secs(1), &BTreeSet::new());
         assert_eq!(known.units, eni(&[5, 6]).units);
-        trace.merge(&mut known, eni(&[5, 7]), secs(0) + CONSISTENCY);
+        trace.merge(&mut known, eni(&[5, 7]), secs(0) + CONSISTENCY, &BTreeSet::new());
         assert_eq!(known.units, eni(&[5, 7]).units);
     }
 
@@ -120,18 +129,27 @@ mod tests {
         let (mut known, mut trace) = (eni(&[5]), Trace::default());
         trace.lost(&eni(&[6]).units, secs(0));
         trace.gained(&eni(&[6]).units, secs(1));
-        trace.merge(&mut known, eni(&[5]), secs(2));
+        trace.merge(&mut known, eni(&[5]), secs(2), &BTreeSet::new());
         assert_eq!(known.units, eni(&[5, 6]).units);
     }
 
     #[test]
     fn an_address_that_was_seen_to_be_gone_is_not_back_because_of_an_older_description() {
         let (mut known, mut trace) = (eni(&[5, 6]), Trace::default());
-        trace.merge(&mut known, eni(&[5]), secs(1));
-        trace.merge(&mut known, eni(&[5, 6]), secs(2));
+        trace.merge(&mut known, eni(&[5]), secs(1), &BTreeSet::new());
+        trace.merge(&mut known, eni(&[5, 6]), secs(2), &BTreeSet::new());
         assert_eq!(known.units, eni(&[5]).units);
-        trace.merge(&mut known, eni(&[5, 6]), secs(21));
+        trace.merge(&mut known, eni(&[5, 6]), secs(21), &BTreeSet::new());
         assert_eq!(known.units, eni(&[5, 6]).units);
+    }
+
+    #[test]
+    fn an_address_that_a_call_on_the_way_gives_back_is_not_forgotten_before_it_is_answered() {
+        let (mut known, mut trace) = (eni(&[5, 6]), Trace::default());
+        trace.merge(&mut known, eni(&[5]), secs(1), &eni(&[6]).units);
+        assert_eq!(known.units, eni(&[5, 6]).units);
+        trace.merge(&mut known, eni(&[5]), secs(2), &BTreeSet::new());
+        assert_eq!(known.units, eni(&[5]).units);
     }
 
     #[test]
@@ -140,9 +158,9 @@ mod tests {
         let at = Attachment { id: "a".into(), card: 0, index: 1, delete_on_termination: false };
         known.attachment = Some(at.clone());
         trace.placed(secs(0));
-        trace.merge(&mut known, eni(&[]), secs(1));
+        trace.merge(&mut known, eni(&[]), secs(1), &BTreeSet::new());
         assert_eq!(known.attachment, Some(at));
-        trace.merge(&mut known, eni(&[]), secs(21));
+        trace.merge(&mut known, eni(&[]), secs(21), &BTreeSet::new());
         assert_eq!(known.attachment, None);
     }
 
@@ -152,7 +170,7 @@ mod tests {
         trace.placed(secs(0));
         assert!(!trace.is_gone(secs(1)), "it was made just now");
         assert!(!trace.is_gone(secs(30)));
-        trace.merge(&mut eni(&[]), eni(&[]), secs(40));
+        trace.merge(&mut eni(&[]), eni(&[]), secs(40), &BTreeSet::new());
         assert!(!trace.is_gone(secs(50)), "it was shown in between");
         assert!(trace.is_gone(secs(60)));
     }

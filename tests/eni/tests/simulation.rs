@@ -28,12 +28,19 @@ fn no_address_is_of_two_pods_none_in_use_is_unassigned_none_is_lost_and_nothing_
     }
 }
 
+/// Scripts that once failed: those in `scripts/`, and the one that is named.
 #[test]
-fn a_script_that_a_failure_printed_holds_now() {
-    let Ok(path) = std::env::var("PENSTOCK_ENI_SCRIPT") else { return };
-    let text = std::fs::read_to_string(&path).expect("the script can be read");
-    let script: Script = text.parse().expect("it is a script");
-    if let Err(violation) = run(&script) {
-        panic!("{violation}");
+fn scripts_that_once_failed_hold() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
+    let kept = std::fs::read_dir(folder).expect("there are scripts");
+    let mut paths: Vec<_> = kept.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!paths.is_empty(), "there are scripts");
+    paths.extend(std::env::var_os("PENSTOCK_ENI_SCRIPT").map(Into::into));
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("the script can be read");
+        let script: Script = text.parse().expect("it is a script");
+        if let Err(violation) = run(&script) {
+            panic!("{}: {violation}", path.display());
+        }
     }
 }

@@ -283,9 +283,10 @@ impl Machine {
         self.gone.retain(|_, at| *at + CONSISTENCY > begun);
         let shown: BTreeSet<_> = enis.iter().map(|eni| eni.id.clone()).collect();
         for seen in enis.into_iter().filter(|eni| !self.gone.contains_key(&eni.id)) {
+            let on_the_way = self.on_the_way(&seen.id, begun);
             let trace = self.traces.entry(seen.id.clone()).or_default();
             match self.node.enis.get_mut(&seen.id) {
-                Some(known) => trace.merge(known, seen, begun),
+                Some(known) => trace.merge(known, seen, begun, &on_the_way),
                 None => {
                     self.node.enis.insert(seen.id.clone(), seen);
                 }
@@ -300,6 +301,19 @@ impl Machine {
         }
         self.sure(begun);
         self.drop_idle_releases();
+    }
+
+    /// Units of an interface that a call gives back which may still take effect after a time.
+    fn on_the_way(&self, id: &InterfaceId, begun: Time) -> BTreeSet<Unit> {
+        let running = self.node.running.iter().any(|action| action.interface() == Some(id));
+        if !running && self.unsure.get(id).is_none_or(|since| *since <= begun) {
+            return BTreeSet::new();
+        }
+        let releases = self.node.releases.iter();
+        let giving = releases.filter(|(held, release)| {
+            held.interface == *id && release.state == ReleaseState::Giving
+        });
+        giving.filter_map(|(held, _)| held.unit).collect()
     }
 
     /// Interfaces that a description of that time shows as they are.
