@@ -92,11 +92,6 @@ impl Pool {
         Some(granted.address)
     }
 
-    /// Which address a pod has.
-    pub fn address(&self, owner: &Owner) -> Option<Ipv4Addr> {
-        self.kept.pods.get(owner).map(|granted| granted.address)
-    }
-
     /// What the operator is told.
     pub fn report(&self) -> Report {
         let mut used = BTreeMap::new();
@@ -110,13 +105,6 @@ impl Pool {
             used,
             verdicts: self.kept.verdicts.clone(),
         }
-    }
-
-    /// The addresses that a pod could get now.
-    pub fn allocatable(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        let taken = self.taken();
-        let open = self.units().filter(|(held, _)| self.is_open(held));
-        open.flat_map(|(_, unit)| unit.addresses()).filter(move |a| !taken.contains(a))
     }
 
     fn units(&self) -> impl Iterator<Item = (Held, Unit)> + '_ {

@@ -45,23 +45,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::SubnetFull,
-        Self::NoPrefixes,
-        Self::AddressLimit,
-        Self::AttachmentLimit,
-        Self::InterfaceQuota,
-        Self::NotRunning,
-        Self::InUse,
-        Self::NotFound,
-        Self::Unauthorized,
-        Self::Throttled,
-        Self::NoAnswer,
-        Self::Internal,
-        Self::Invalid,
-    ];
-
     /// As a label.
     pub fn as_str(self) -> &'static str {
         match self {

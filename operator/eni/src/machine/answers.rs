@@ -6,7 +6,6 @@ use crate::{
     action::Action,
     eni::{Attachment, Eni},
     failure::{Failure, Fault, Reason},
-    node::ReleaseState,
     plan::{Problem, ProblemReason},
     time::Time,
 };
@@ -150,10 +149,5 @@ impl Machine {
 
     fn look_at(&mut self, at: Time) {
         self.look.due = self.look.due.min(at);
-    }
-
-    /// Whether something is being given back by a call.
-    pub fn is_giving(&self, held: &Held) -> bool {
-        self.node.releases.get(held).is_some_and(|r| r.state == ReleaseState::Giving)
     }
 }

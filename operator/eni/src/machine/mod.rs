@@ -196,15 +196,6 @@ impl Machine {
         outputs
     }
 
-    /// When [`Input::Tick`] may bring something, at the latest.
-    pub fn wake(&self, now: Time) -> Time {
-        let paused = self.node.paused.values().chain(&self.node.no_create_until).copied();
-        let again = self.again.iter().map(|(at, ..)| *at);
-        let releasing = self.node.settings.release.then(|| now + Duration::from_secs(10));
-        let times = paused.chain(again).chain(releasing).filter(|at| *at > now);
-        times.fold(self.look.due, Time::min)
-    }
-
     /// Plans, and begins what the plan says.
     fn go_on(&mut self, shared: &mut Shared, now: Time, outputs: &mut Vec<Output>) {
         self.node.paused.retain(|_, until| *until > now);

@@ -32,8 +32,6 @@ pub struct Summary {
     pub calls: BTreeMap<&'static str, u32>,
     /// Descriptions.
     pub descriptions: u32,
-    /// Pods that got an address.
-    pub pods: usize,
 }
 
 /// Something on its way.
