@@ -1,10 +1,10 @@
 //! What an instance's store holds: its memory limit, and the policy and exchange of the moment.
 
+use cpu_time::ThreadTime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
 
@@ -139,7 +139,7 @@ impl Spent {
     /// An epoch that was waited for has come: the call has to end, or looks again after as many
     /// epochs as it has milliseconds left. A call that sees no epoch, as nearly all, costs nothing.
     pub(crate) fn look(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        let now = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        let now = ThreadTime::now().as_duration();
         let since = *self.since.get_or_insert(now);
         let left = self.deadline.saturating_sub(now.saturating_sub(since));
         match left.is_zero() {

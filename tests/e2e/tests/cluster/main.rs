@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use penstock_e2e::Site;
 
 /// A scenario.
@@ -75,9 +75,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match run(&scenarios) {
-        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
         Ok(failed) => {
-            eprintln!("{failed} of {} scenarios failed", scenarios.len());
+            // Once more, in short: where only the end of an output is kept, it says what to look for.
+            eprintln!("{} of {} scenarios failed:", failed.len(), scenarios.len());
+            failed.iter().for_each(|(name, error)| eprintln!("  {name}: {error:#}"));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -87,12 +89,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios and says how many failed.
-fn run(scenarios: &[Scenario]) -> Result<usize> {
+/// Runs the scenarios and says which failed, and why.
+fn run(scenarios: &[Scenario]) -> Result<Vec<(&'static str, Error)>> {
     let start = Instant::now();
     let site = Site::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e"))?;
     println!("the cluster is up, Penstock installed: {:.1} s", start.elapsed().as_secs_f32());
-    let mut failed = 0;
+    let mut failed = Vec::new();
     for (name, scenario) in scenarios {
         let start = Instant::now();
         let result = scenario(&site);
@@ -100,8 +102,8 @@ fn run(scenarios: &[Scenario]) -> Result<usize> {
         match result {
             Ok(()) => println!("scenario {name} ... ok ({took:.1} s)"),
             Err(error) => {
-                failed += 1;
                 println!("scenario {name} ... FAILED ({took:.1} s)\n{error:?}\n{}", site.report());
+                failed.push((*name, error));
             }
         }
     }
