@@ -52,6 +52,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "penstock-gateway",
             "penstock-modules",
             "penstock-filter-host",
+            "penstock-eni",
+            "penstock-ec2",
         ],
     ),
     (

@@ -12,6 +12,7 @@ pub mod gateway_config;
 mod kind;
 pub mod load_balancer_pool;
 pub mod object;
+pub mod penstock_node;
 pub mod quantity;
 pub mod validate;
 pub mod wasm_filter;
@@ -22,6 +23,7 @@ pub use gateway_config::GatewayConfig;
 pub use kind::{KINDS, Kind, ObjectError};
 pub use load_balancer_pool::LoadBalancerPool;
 pub use object::{Object, ObjectId};
+pub use penstock_node::PenstockNode;
 pub use validate::Violation;
 pub use wasm_filter::WasmFilter;
 
@@ -34,6 +36,6 @@ pub const GROUP: &str = "penstock.dev";
 pub const VERSION: &str = "v1alpha1";
 
 /// The definitions of Penstock's own kinds, for the API server and for [`validate`].
-pub fn definitions() -> [CustomResourceDefinition; 3] {
-    [WasmFilter::crd(), GatewayConfig::crd(), LoadBalancerPool::crd()]
+pub fn definitions() -> [CustomResourceDefinition; 4] {
+    [WasmFilter::crd(), GatewayConfig::crd(), LoadBalancerPool::crd(), PenstockNode::crd()]
 }

@@ -44,7 +44,9 @@ mod server;
 mod tls;
 
 #[cfg(feature = "client")]
-pub use client::{Applied, Apply, ClientOptions, Link, LoadModules, Store, StoreError, run};
+pub use client::{
+    AddressPort, Applied, Apply, ClientOptions, Link, LoadModules, Store, StoreError, run,
+};
 pub use confirm::{Confirmation, confirmation, next_silence};
 pub use members::{Identity, Members, NodeView, SILENCE, StreamId};
 pub use published::{Published, scope};
@@ -53,8 +55,8 @@ pub use replica::{Change, Replica, ReplicaError};
 pub use role::Role;
 #[cfg(feature = "server")]
 pub use server::{
-    ArtifactError, Artifacts, AuthError, Authenticate, Fleet, Router, ServeError, ServeOptions,
-    router,
+    ArtifactError, Artifacts, AuthError, Authenticate, Fleet, Mailboxes, Router, ServeError,
+    ServeOptions, router,
 };
 pub use session::{Push, Session};
 #[cfg(feature = "rpc")]

@@ -50,6 +50,9 @@ pub enum Violation {
     /// A resource without key, or a version that is no hash.
     #[error("a {0} in the message is missing or malformed")]
     Malformed(&'static str),
+    /// Addresses are an agent's.
+    #[error("a {0} reports addresses, which only an agent does")]
+    AddressesOf(Role),
     /// An answer where no update is under way.
     #[error("the answer names update {0}, and none is under way")]
     UnexpectedAnswer(u64),
@@ -99,6 +102,7 @@ impl Violation {
             Violation::WrongPod { .. } => "WrongPod",
             Violation::NameTooLong(_) => "NameTooLong",
             Violation::Malformed(_) => "Malformed",
+            Violation::AddressesOf(_) => "AddressesOf",
             Violation::UnexpectedAnswer(_) => "UnexpectedAnswer",
             Violation::WrongNonce { .. } => "WrongNonce",
             Violation::EarlyAnswer(_) => "EarlyAnswer",

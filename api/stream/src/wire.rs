@@ -10,6 +10,7 @@
 
 use crate::{Refused, Role};
 use bytes::Bytes;
+pub use penstock_config::address::wire::{AddressReport, Addresses};
 use penstock_config::{Key, Resource, Version, Versioned};
 
 /// Bytes of one message from a node. A [`Hello`] with 100,000 resources has less than that.
@@ -40,7 +41,7 @@ pub const MAX_NAME: usize = 256;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeMessage {
     /// What is said; one that this version does not know is absent, and only proves life.
-    #[prost(oneof = "FromNode", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "FromNode", tags = "1, 2, 3, 4, 5, 6")]
     pub said: Option<FromNode>,
 }
 
@@ -62,6 +63,9 @@ pub enum FromNode {
     /// Last.
     #[prost(message, tag = "5")]
     Goodbye(Goodbye),
+    /// By an agent whose pods get their addresses from it: first, and whenever it changed.
+    #[prost(message, tag = "6")]
+    Addresses(AddressReport),
 }
 
 /// Who a node process is and what it has.
@@ -155,7 +159,7 @@ pub struct Report {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct OperatorMessage {
     /// What is said; one that this version does not know is absent.
-    #[prost(oneof = "FromOperator", tags = "1")]
+    #[prost(oneof = "FromOperator", tags = "1, 2")]
     pub said: Option<FromOperator>,
 }
 
@@ -165,6 +169,10 @@ pub enum FromOperator {
     /// A change, or a part of it.
     #[prost(message, tag = "1")]
     Update(Update),
+    /// All that the node is told of its addresses; not acknowledged, the node's next report says what
+    /// it has seen.
+    #[prost(message, tag = "2")]
+    Addresses(Addresses),
 }
 
 /// A change, in one or more parts that are applied together.
@@ -258,6 +266,12 @@ impl From<FromNode> for NodeMessage {
 impl From<Update> for OperatorMessage {
     fn from(update: Update) -> Self {
         Self { said: Some(FromOperator::Update(update)) }
+    }
+}
+
+impl From<Addresses> for OperatorMessage {
+    fn from(told: Addresses) -> Self {
+        Self { said: Some(FromOperator::Addresses(told)) }
     }
 }
 

@@ -121,6 +121,7 @@ fn options(args: &RunArgs, link: watch::Sender<Link>) -> anyhow::Result<ClientOp
         pod: args.pod.clone(),
         role: Role::Agent,
         store,
+        addresses: None,
         link: Some(link),
         follow: penstock_telemetry::trace::follow,
     })

@@ -216,7 +216,17 @@ mod tests {
     fn device(index: u32, name: &str) -> Device {
         let loopback = name == "lo";
         let (name, kind, mac) = (name.into(), String::new(), [2, 0, 0, 0, 0, 1]);
-        Device { index, name, kind, ethernet: true, loopback, up: true, mac }
+        Device {
+            index,
+            name,
+            kind,
+            ethernet: true,
+            loopback,
+            up: true,
+            mac,
+            mtu: 1500,
+            alias: String::new(),
+        }
     }
 
     #[test]

@@ -11,9 +11,11 @@ const GET_ADDRESS: u16 = 22;
 /// Lengths of `struct ifinfomsg` and `struct ifaddrmsg`.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
-/// `IFLA_IFNAME`, `IFLA_ADDRESS`, `IFLA_LINKINFO` with `IFLA_INFO_KIND` in it.
+/// `IFLA_IFNAME`, `IFLA_ADDRESS`, `IFLA_MTU`, `IFLA_IFALIAS`, `IFLA_LINKINFO` with `IFLA_INFO_KIND` in it.
 const NAME: u16 = 3;
 const MAC: u16 = 1;
+const MTU: u16 = 4;
+const ALIAS: u16 = 20;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 /// `IFA_ADDRESS`, `IFA_LOCAL`: they differ where a device has a peer's address.
@@ -42,6 +44,10 @@ pub struct Device {
     pub up: bool,
     /// Its Ethernet address; zeros where it has none.
     pub mac: [u8; 6],
+    /// The longest packet that it carries.
+    pub mtu: u32,
+    /// What somebody noted about it.
+    pub alias: String,
 }
 
 /// The devices of the calling thread's namespace.
@@ -68,10 +74,14 @@ pub fn devices() -> Result<Vec<Device>, NetError> {
                 loopback: hardware == LOOPBACK,
                 up: word(8) & UP != 0,
                 mac: [0; 6],
+                mtu: 0,
+                alias: String::new(),
             };
             for (kind, payload) in answer.attributes(LINK_HEADER) {
                 match kind {
                     NAME => device.name = text(payload),
+                    MTU => device.mtu = word_of(payload).unwrap_or(0),
+                    ALIAS => device.alias = text(payload),
                     MAC => device.mac = payload.try_into().unwrap_or_default(),
                     INFO => {
                         let kind = attributes(payload).find(|(kind, _)| *kind == INFO_KIND);
@@ -112,6 +122,11 @@ pub(crate) fn device_named(name: &str) -> Result<Device, NetError> {
     let device = devices()?.into_iter().find(|device| device.name == name);
     let device = device.ok_or_else(|| fail("there is none of this name in the namespace"))?;
     if device.ethernet { Ok(device) } else { Err(fail("its packets have no Ethernet header")) }
+}
+
+/// A number in the machine's order.
+pub(crate) fn word_of(payload: &[u8]) -> Option<u32> {
+    payload.first_chunk().map(|number| u32::from_ne_bytes(*number))
 }
 
 /// An address of either family.

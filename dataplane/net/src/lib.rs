@@ -8,6 +8,7 @@
 //! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT; and proxies from
 //!   the instance's metadata.
 //! - [`announce()`]: which addresses the node answers for on its uplink.
+//! - [`pods`]: the wire of each pod, and the route to it; [`uplinks`]: by which device its packets leave.
 //! - [`workers`]: the sockets that the workers accept on.
 //! - [`probe()`]: what the kernel lacks, each thing named.
 //!
@@ -23,11 +24,13 @@ mod events;
 pub mod nat;
 mod netlink;
 mod pins;
+pub mod pods;
 mod probe;
 mod program;
 pub mod routes;
 mod steering;
 mod uninstall;
+pub mod uplinks;
 pub mod workers;
 
 pub use announce::{Announced, announce};

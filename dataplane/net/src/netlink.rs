@@ -80,6 +80,17 @@ impl Message {
         self.attribute(kind | NESTED, &inner.bytes)
     }
 
+    /// The same with a header before them.
+    pub(crate) fn nest_after(
+        self,
+        kind: u16,
+        header: &[u8],
+        fill: impl FnOnce(Self) -> Self,
+    ) -> Self {
+        let inner = fill(Self { bytes: header.to_vec() });
+        self.attribute(kind | NESTED, &inner.bytes)
+    }
+
     fn align(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use penstock_ebpf_common::{MARK_MASK, STEERED_MARK, TCP};
 use rustix::io::Errno;
 
-use crate::devices::ip;
+use crate::devices::{ip, word_of as word};
 use crate::error::NetError;
 use crate::netlink::{ACK, Answer, CREATE, EXCLUSIVE, Message, Netlink};
 
@@ -28,33 +28,33 @@ const STEERED_PRIORITY: u32 = 64;
 const HOST_PRIORITY: u32 = 65;
 
 /// Message types (linux/rtnetlink.h).
-const NEW_ROUTE: u16 = 24;
-const DELETE_ROUTE: u16 = 25;
-const GET_ROUTE: u16 = 26;
-const NEW_RULE: u16 = 32;
-const DELETE_RULE: u16 = 33;
+pub(crate) const NEW_ROUTE: u16 = 24;
+pub(crate) const DELETE_ROUTE: u16 = 25;
+pub(crate) const GET_ROUTE: u16 = 26;
+pub(crate) const NEW_RULE: u16 = 32;
+pub(crate) const DELETE_RULE: u16 = 33;
 /// Attributes of routes: `RTA_DST`, `RTA_OIF`, `RTA_PREFSRC`, `RTA_TABLE`.
-const DESTINATION: u16 = 1;
-const DEVICE: u16 = 4;
+pub(crate) const DESTINATION: u16 = 1;
+pub(crate) const DEVICE: u16 = 4;
 const SOURCE: u16 = 7;
-const TABLE: u16 = 15;
+pub(crate) const TABLE: u16 = 15;
 /// Attributes of rules (linux/fib_rules.h): `FRA_IIFNAME`, `FRA_PRIORITY`, `FRA_FWMARK`, `FRA_TABLE`,
 /// `FRA_FWMASK`, `FRA_PROTOCOL`, `FRA_IP_PROTO`.
 const RULE_DEVICE: u16 = 3;
-const RULE_PRIORITY: u16 = 6;
+pub(crate) const RULE_PRIORITY: u16 = 6;
 const RULE_MARK: u16 = 10;
-const RULE_TABLE: u16 = 15;
+pub(crate) const RULE_TABLE: u16 = 15;
 const RULE_MASK: u16 = 16;
-const RULE_PROTOCOL: u16 = 21;
+pub(crate) const RULE_PROTOCOL: u16 = 21;
 const RULE_IP_PROTOCOL: u16 = 22;
 /// Who made a route or rule: a number that nobody else uses (`RTPROT_*`).
-const PROTOCOL: u8 = 80;
+pub(crate) const PROTOCOL: u8 = 80;
 /// `RTN_LOCAL`, `RT_SCOPE_HOST`, `FR_ACT_TO_TBL`.
 const LOCAL: u8 = 2;
 const HOST_SCOPE: u8 = 254;
-const TO_TABLE: u8 = 1;
+pub(crate) const TO_TABLE: u8 = 1;
 /// Length of `struct rtmsg`, and of `struct fib_rule_hdr`.
-const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 /// The loopback device is the first of every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -244,10 +244,6 @@ fn dump(netlink: &Netlink, kind: u16, family: Family) -> io::Result<Vec<Answer>>
     Ok(answers)
 }
 
-fn word(payload: &[u8]) -> Option<u32> {
-    payload.first_chunk().map(|number| u32::from_ne_bytes(*number))
-}
-
 fn octets(address: IpAddr) -> (Family, Vec<u8>) {
     match address {
         IpAddr::V4(address) => (Family::V4, address.octets().to_vec()),
@@ -255,7 +251,7 @@ fn octets(address: IpAddr) -> (Family, Vec<u8>) {
     }
 }
 
-fn is(error: &io::Error, errnos: &[Errno]) -> bool {
+pub(crate) fn is(error: &io::Error, errnos: &[Errno]) -> bool {
     errnos.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 

@@ -191,6 +191,7 @@ mod tests {
             index: 0,
             primary: address(1),
             subnet: "subnet-1".into(),
+            gateway: address(1),
             units: units.iter().copied().collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{identity::Accounts, lease::Timing, uninstall};
+use crate::{addresses::AddressOptions, identity::Accounts, lease::Timing, uninstall};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use kube::{
@@ -131,6 +131,10 @@ pub struct RunArgs {
     /// Taint (its key) that a node loses once its agent is ready; empty: taints are left alone.
     #[arg(long, default_value = "node.penstock.dev/agent-not-ready")]
     pub node_taint: String,
+    /// `eni` and `ipam` of the chart's values as JSON: nodes get their pods' addresses from EC2. Without
+    /// it they do not
+    #[arg(long, value_name = "JSON", env = "PENSTOCK_ADDRESSES")]
+    pub addresses: Option<AddressOptions>,
     /// A kubeconfig; without it that of the environment or of the pod.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -166,6 +170,8 @@ pub struct Options {
     pub refresh: Duration,
     /// See [`RunArgs::node_taint`].
     pub node_taint: String,
+    /// See [`RunArgs::addresses`].
+    pub addresses: Option<AddressOptions>,
     /// How modules are fetched.
     pub fetch: FetchOptions,
     /// The program whose hidden command `compile` compiles modules; without one this process does.
@@ -201,6 +207,7 @@ impl RunArgs {
             grace: Duration::from_secs(self.node_grace),
             refresh: Duration::from_secs(self.module_refresh),
             node_taint: self.node_taint,
+            addresses: self.addresses,
             fetch: FetchOptions {
                 plain_registries: self.plain_registry.into_iter().collect(),
                 ..FetchOptions::default()

@@ -10,6 +10,7 @@
 //! fro. Two replicas do the same and keep their indexes warm; the one that holds the Lease
 //! ([`lease`]) writes and serves the nodes.
 
+pub mod addresses;
 mod admin;
 mod announcers;
 pub mod args;

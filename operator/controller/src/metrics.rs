@@ -1,5 +1,6 @@
 //! What the operator counts.
 
+use crate::addresses::AddressMetrics;
 use penstock_resources::Kind;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub nodes: Family<Role, Gauge>,
     /// Resources that nodes are told.
     pub resources: Gauge,
+    /// Addresses, and calls of EC2.
+    pub addresses: AddressMetrics,
 }
 
 /// What a series of inputs led to.
@@ -70,7 +73,9 @@ impl Default for Metrics {
         registry.register("leader", "Whether this replica leads", leader.clone());
         registry.register("stream_nodes", "Node processes that have a stream", nodes.clone());
         registry.register("resources", "Resources that nodes are told", resources.clone());
-        Self { registry: Arc::new(registry), queue, reconcile, writes, leader, nodes, resources }
+        let addresses = AddressMetrics::new(&mut registry);
+        let registry = Arc::new(registry);
+        Self { registry, queue, reconcile, writes, leader, nodes, resources, addresses }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything put together.
 
 use crate::{
+    addresses::{self, Lead},
     admin::Health,
     args::Options,
     clock::Clock,
@@ -70,6 +71,7 @@ pub async fn run_and_tell(
     let (inbox, inputs) = Inbox::new(metrics.clone());
     let publisher = Publisher::new(Fleet::new());
     let (leading, is_leading) = watch::channel(false);
+    let (terms, term) = watch::channel(0);
     let (trusting, trust) = watch::channel(None);
     let (waiting, waiting_for) = watch::channel(penstock_resources::KINDS.to_vec());
     let (writes, wanted) = mpsc::unbounded_channel();
@@ -150,6 +152,11 @@ pub async fn run_and_tell(
         None => tracing::info!("no --pod-ip: the endpoint of the stream's Service is not written"),
     }
     let fleet = publisher.fleet().clone();
+    if let Some(addresses) = options.addresses.clone() {
+        let lead = Lead { me: options.me.clone(), leading: is_leading.clone(), terms: term };
+        let (client, fleet, metrics) = (client.clone(), fleet.clone(), metrics.addresses.clone());
+        background.spawn(addresses::drive(addresses, client, clock, fleet, metrics, lead));
+    }
     background.spawn(follow_lease(is_leading, fleet.clone(), inbox, metrics));
 
     let reviews = TokenReviews::new(client.clone(), options.accounts.clone());
@@ -166,7 +173,7 @@ pub async fn run_and_tell(
         me: options.me.clone(),
         timing: options.timing,
     };
-    ending.spawn(elect(client, election, clock, leading, shutdown.clone()));
+    ending.spawn(elect(client, election, clock, leading, terms, shutdown.clone()));
 
     let mut asked = shutdown;
     // A sender that is gone means the same.

@@ -68,6 +68,7 @@ pub(crate) fn eni(seen: &NetworkInterface, cluster: &Cluster) -> Option<Eni> {
     Some(Eni {
         id: InterfaceId(seen.network_interface_id()?.to_owned()),
         mac: seen.mac_address()?.to_lowercase(),
+        vpc: seen.vpc_id()?.to_owned(),
         subnet: seen.subnet_id()?.to_owned(),
         primary: seen.private_ip_address()?.parse().ok()?,
         units: secondary.map(Unit::Address).chain(prefixes.map(Unit::Block)).collect(),

@@ -14,6 +14,8 @@ pub struct Eni {
     pub id: InterfaceId,
     /// `02:00:00:00:00:01`.
     pub mac: String,
+    /// Its VPC; empty where only a node said that it has the interface.
+    pub vpc: String,
     /// Its subnet.
     pub subnet: String,
     /// Its own address, which it has as long as it is.
@@ -69,6 +71,7 @@ impl From<&Interface> for Eni {
         Self {
             id: told.id.clone(),
             mac: told.mac.clone(),
+            vpc: String::new(),
             subnet: told.subnet.clone(),
             primary: told.primary,
             units: units.filter(|unit| *unit != Unit::Address(told.primary)).collect(),

@@ -188,6 +188,7 @@ fn interface(id: &str, units: BTreeSet<Unit>) -> Eni {
     Eni {
         id: id.into(),
         mac: String::new(),
+        vpc: String::new(),
         subnet: "subnet-1".into(),
         primary: Ipv4Addr::UNSPECIFIED,
         units,

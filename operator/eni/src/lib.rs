@@ -13,6 +13,8 @@
 //!                                    plan
 //! ```
 //!
+//! A [`Desk`] has a machine for each node of a leader, what they share, and the [`Budget`] of calls.
+//!
 //! EC2's words are used for what is EC2's: interface, attachment, network card, device index, subnet,
 //! security group, prefix. A prefix of sixteen addresses is a [`Block`](penstock_config::address::Block)
 //! here.
@@ -20,6 +22,7 @@
 mod action;
 mod budget;
 mod demand;
+mod desk;
 mod eni;
 mod failure;
 mod forecast;
@@ -39,6 +42,7 @@ mod watermark;
 pub use action::{Action, Fill};
 pub use budget::{Budget, Rate};
 pub use demand::Demand;
+pub use desk::{Desk, Effect, Event, Look, NodeKey, Queue};
 pub use eni::{Attachment, Eni};
 pub use failure::{Failure, Fault, Reason};
 pub use forecast::{Forecast, forecast};

@@ -99,6 +99,7 @@ mod tests {
         Eni {
             id: "eni-1".into(),
             mac: "02:00:00:00:00:01".into(),
+            vpc: String::new(),
             subnet: "subnet-1".into(),
             primary: Ipv4Addr::new(10, 0, 0, 4),
             units: units.iter().map(|&n| Unit::Address(Ipv4Addr::new(10, 0, 0, n))).collect(),

@@ -5,7 +5,7 @@ use crate::{
     settings::{Settings, has_tags},
     time::Time,
 };
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, net::Ipv4Addr};
 
 /// A subnet, and what calls found out about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,15 @@ pub(crate) struct For<'a> {
 }
 
 impl Subnet {
+    /// The VPC's router in it: its block's second address (VPC User Guide, "Subnet CIDR blocks").
+    pub fn router(&self) -> Option<Ipv4Addr> {
+        let (network, length) = self.cidr.split_once('/')?;
+        let length: u32 = length.parse().ok().filter(|length| *length <= 30)?;
+        let network = u32::from(network.parse::<Ipv4Addr>().ok()?);
+        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+        Some(Ipv4Addr::from((network & mask) + 1))
+    }
+
     /// Whether addresses can be asked for.
     pub(crate) fn has_addresses(&self, count: u32, now: Time) -> bool {
         self.free >= count && self.full_until.is_none_or(|until| until <= now)
@@ -154,6 +163,16 @@ mod tests {
     use crate::Settings;
 
     const NOW: Time = Time(1_000_000);
+
+    #[test]
+    fn the_router_has_the_second_address_of_the_subnet() {
+        let router = |cidr: &str| Subnet { cidr: cidr.into(), ..Subnet::default() }.router();
+        assert_eq!(router("10.0.4.0/22"), Some(Ipv4Addr::new(10, 0, 4, 1)));
+        assert_eq!(router("10.0.5.7/22"), Some(Ipv4Addr::new(10, 0, 4, 1)));
+        for cidr in ["", "10.0.0.0", "10.0.0.0/31", "10.0.0.0/x", "::/64"] {
+            assert_eq!(router(cidr), None, "{cidr}");
+        }
+    }
 
     fn subnet(id: &str, zone: &str, table: &str, free: u32, role: &str) -> Subnet {
         Subnet {

@@ -89,6 +89,17 @@ rm -f "$folder/control"
 mkfifo -m 600 "$folder/control"
 exec 3<>"$folder/control"
 touch "$folder/ready"
+# One that fails by itself is started again, as on every machine with a service manager: a kubelet that
+# is faster than its runtime, for example. One that a signal ends stays down.
+run() {
+  exec 3<&-
+  local code=1
+  while [ "$code" -gt 0 ] && [ "$code" -lt 126 ]; do
+    code=0
+    "$folder/services/$1" || code=$?
+    sleep 1
+  done
+}
 while read -r service <&3; do
-  (exec 3<&- "$folder/services/$service") >>"$folder/log/$service.log" 2>&1 &
+  run "$service" >>"$folder/log/$service.log" 2>&1 &
 done

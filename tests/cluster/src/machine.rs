@@ -166,12 +166,13 @@ impl Machine {
         process::marked(&self.marks()).into_iter().find(|pid| process::is_init(*pid))
     }
 
-    /// Children of the first process that run the program.
+    /// What runs the program for the first process: between the two is who starts it again.
     fn find(&self, program: &str) -> Option<Pid> {
-        let init = self.init()?.to_string();
+        let init = self.init()?;
         process::marked(&self.marks()).into_iter().find(|pid| {
+            let keeper = process::parent(*pid);
             process::program(*pid).as_deref() == Some(program)
-                && process::status(*pid, "PPid").as_deref() == Some(&init)
+                && keeper.and_then(process::parent) == Some(init)
         })
     }
 }

@@ -44,6 +44,11 @@ pub(crate) fn status(pid: Pid, field: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
+/// Who started a process.
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(status(pid, "PPid")?.parse().ok()?)
+}
+
 /// Whether this is the first process of a PID namespace below ours.
 pub(crate) fn is_init(pid: Pid) -> bool {
     status(pid, "NSpid").is_some_and(|pids| {

@@ -21,6 +21,8 @@ pub struct Interface {
     pub primary: Ipv4Addr,
     /// Its subnet, `subnet-...`.
     pub subnet: String,
+    /// The VPC's router in that subnet.
+    pub gateway: Ipv4Addr,
     /// What pods may have.
     pub units: BTreeSet<Unit>,
 }

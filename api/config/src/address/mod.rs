@@ -8,7 +8,10 @@
 mod interface;
 mod report;
 mod unit;
+pub mod wire;
 
 pub use interface::{Interface, NodeAddresses, Proposal};
 pub use report::{Report, Verdict};
-pub use unit::{BLOCK_SIZE, Block, BlockError, Epoch, Held, InterfaceId, Unit};
+pub use unit::{
+    BLOCK_SIZE, Block, BlockError, Epoch, Held, HeldError, InterfaceId, Unit, UnitError,
+};

@@ -123,6 +123,21 @@ impl fmt::Display for Unit {
     }
 }
 
+/// A text that is no [`Unit`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an address as 10.0.0.17 nor a block as 10.0.0.16/28")]
+pub struct UnitError(String);
+
+impl FromStr for Unit {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let block = || text.parse().map(Unit::Block).ok();
+        let unit = text.parse().map(Unit::Address).ok().or_else(block);
+        unit.ok_or_else(|| UnitError(text.to_owned()))
+    }
+}
+
 impl fmt::Debug for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -155,6 +170,27 @@ impl fmt::Display for Held {
         match self.unit {
             Some(unit) => write!(f, "{} of {}", unit, self.interface),
             None => self.interface.fmt(f),
+        }
+    }
+}
+
+/// A text that names nothing that can be given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an interface as eni-1 nor a unit of one as 10.0.0.16/28 of eni-1")]
+pub struct HeldError(String);
+
+impl FromStr for Held {
+    type Err = HeldError;
+
+    fn from_str(text: &str) -> Result<Self, HeldError> {
+        let error = || HeldError(text.to_owned());
+        let (unit, interface) = match text.split_once(" of ") {
+            Some((unit, interface)) => (Some(unit.parse().map_err(|_| error())?), interface),
+            None => (None, text),
+        };
+        match interface.is_empty() || interface.contains(' ') {
+            true => Err(error()),
+            false => Ok(Self { interface: interface.into(), unit }),
         }
     }
 }
@@ -199,6 +235,16 @@ mod tests {
         assert_eq!(block.to_string(), "10.0.0.16/28");
         for text in ["10.0.0.17/28", "10.0.0.16", "10.0.0.16/27", "", "::/28"] {
             assert_eq!(text.parse::<Block>(), Err(BlockError(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_read_as_it_is_written() {
+        for text in ["eni-1", "10.0.0.17 of eni-1", "10.0.0.16/28 of eni-1"] {
+            assert_eq!(text.parse::<Held>().unwrap().to_string(), text);
+        }
+        for text in ["", "10.0.0.17/28 of eni-1", "10.0.0.17 of ", "a of b of c"] {
+            assert_eq!(text.parse::<Held>(), Err(HeldError(text.to_owned())));
         }
     }
 

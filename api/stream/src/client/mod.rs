@@ -10,6 +10,6 @@ mod saver;
 mod store;
 
 pub use modules::LoadModules;
-pub use options::{Applied, Apply, ClientOptions, Link};
+pub use options::{AddressPort, Applied, Apply, ClientOptions, Link};
 pub use run::run;
 pub use store::{Store, StoreError};

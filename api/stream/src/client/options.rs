@@ -2,9 +2,12 @@
 
 use super::store::Store;
 use crate::{Refused, Role};
-use penstock_config::{Delta, Version};
+use penstock_config::{
+    Delta, Version,
+    address::{NodeAddresses, Report},
+};
 use std::path::PathBuf;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::Span;
 
 /// Where the operator is and who the node process is.
@@ -26,11 +29,22 @@ pub struct ClientOptions {
     pub role: Role,
     /// Where the last confirmed configuration is kept.
     pub store: Option<Store>,
+    /// Where the addresses of the node's pods come from, and what is said of them.
+    pub addresses: Option<AddressPort>,
     /// Told how the connection is.
     pub link: Option<watch::Sender<Link>>,
     /// Makes the span in which a change is applied the child of the operator's, which a `traceparent`
     /// names. Only called for a change that is traced.
     pub follow: fn(&Span, &str),
+}
+
+/// What an agent says of addresses and is told of them.
+#[derive(Debug)]
+pub struct AddressPort {
+    /// The newest to say, at once and on each new connection.
+    pub report: watch::Receiver<Report>,
+    /// Takes what comes; in the order in which it came.
+    pub told: mpsc::UnboundedSender<NodeAddresses>,
 }
 
 /// How the connection to the operator is.

@@ -14,13 +14,14 @@ use crate::{
 };
 use futures_util::stream;
 use http::uri::PathAndQuery;
+use penstock_config::address::{NodeAddresses, Report, wire::Malformed};
 use std::{
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tonic::{Request, Status, Streaming, client::Grpc};
@@ -53,6 +54,8 @@ enum End {
     Ended,
     #[error("the operator did not begin a stream in time")]
     Opening,
+    #[error("the operator's word on addresses means nothing: {0}")]
+    Addresses(Malformed),
     #[error(transparent)]
     Update(#[from] ReplicaError),
     #[error(transparent)]
@@ -177,6 +180,7 @@ impl Connection<'_> {
         say: &mpsc::Sender<NodeMessage>,
         inbound: &mut Streaming<OperatorMessage>,
     ) -> End {
+        let mut addresses = Addresses::begin(self.options);
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -188,12 +192,20 @@ impl Connection<'_> {
                         Err(status) => return status.into(),
                     };
                     self.backoff.reset();
-                    if let Some(FromOperator::Update(update)) = received
-                        && let Err(error) = node.receive(update, operator)
-                    {
-                        return error.into();
+                    let received = match received {
+                        Some(FromOperator::Update(update)) => {
+                            node.receive(update, operator).map_err(End::from)
+                        }
+                        Some(FromOperator::Addresses(told)) => addresses.told(told),
+                        None => Ok(()),
+                    };
+                    if let Err(end) = received {
+                        return end;
                     }
                 }
+                said = addresses.say(say) => if let Err(end) = said {
+                    return end;
+                },
                 event = node.event() => match event {
                     Event::Stored => restore(node, self.options).await,
                     event => if let Err(end) = self.act(node, operator, say, event) {
@@ -230,6 +242,46 @@ impl Connection<'_> {
             Event::Fetch => node.fetch(operator),
             Event::Loaded(loaded) => node.use_loaded(&loaded),
         }
+        Ok(())
+    }
+}
+
+/// What is said and heard of addresses on one connection.
+struct Addresses<'a> {
+    told: Option<&'a mpsc::UnboundedSender<NodeAddresses>>,
+    report: Option<watch::Receiver<Report>>,
+}
+
+impl<'a> Addresses<'a> {
+    /// The operator that one connects to has heard nothing yet.
+    fn begin(options: &'a ClientOptions) -> Self {
+        let port = options.addresses.as_ref();
+        let mut report = port.map(|port| port.report.clone());
+        if let Some(report) = &mut report {
+            report.mark_changed();
+        }
+        Self { told: port.map(|port| &port.told), report }
+    }
+
+    fn told(&self, told: wire::Addresses) -> Result<(), End> {
+        let told = told.try_into().map_err(End::Addresses)?;
+        // Nobody is there any more: this process ends.
+        self.told.map_or(Ok(()), |port| port.send(told).map_err(|_| End::Shutdown))
+    }
+
+    /// Says the newest when it changed and there is room. Can be dropped at any time.
+    async fn say(&mut self, say: &mpsc::Sender<NodeMessage>) -> Result<(), End> {
+        let Some(report) = &mut self.report else {
+            return std::future::pending().await;
+        };
+        if !report.has_changed().unwrap_or(false) && report.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        // Until it is sent it counts as changed: what is dropped here is not lost.
+        report.mark_changed();
+        let room = say.reserve().await.map_err(|_| End::Ended)?;
+        let message = wire::AddressReport::from(&*report.borrow_and_update());
+        room.send(FromNode::Addresses(message).into());
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! All nodes at once.
 
+use super::mailboxes::Mailboxes;
 use crate::{
     Confirmation, Identity, Members, NodeView, Published, Refused, Role, StreamId,
     confirm::confirmation_of, wire::Hello,
@@ -17,6 +18,7 @@ pub struct Fleet(Arc<Shared>);
 struct Shared {
     target: watch::Sender<Target>,
     members: Mutex<Members>,
+    addresses: Mailboxes,
     /// When a token could not be examined last.
     unexamined: Mutex<Option<Instant>>,
     said: Notify,
@@ -75,6 +77,7 @@ impl Fleet {
             target.leading = leading.then(Instant::now);
             if !leading {
                 *self.0.members.lock() = Members::default();
+                self.0.addresses.clear();
             }
             true
         });
@@ -116,6 +119,11 @@ impl Fleet {
     /// since it last waited; there is one such.
     pub async fn changed(&self) {
         self.0.said.notified().await;
+    }
+
+    /// What nodes are told of addresses, and what they said.
+    pub fn addresses(&self) -> &Mailboxes {
+        &self.0.addresses
     }
 
     pub(super) fn targets(&self) -> watch::Receiver<Target> {

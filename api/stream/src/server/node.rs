@@ -3,17 +3,19 @@
 use super::{
     auth::Gatekeeper,
     fleet::{Fleet, Target},
+    mailboxes::Told,
     options::ServeOptions,
 };
 use crate::{
-    Identity, Push, SILENCE, Session, StreamId, Violation,
+    Identity, Push, Role, SILENCE, Session, StreamId, Violation,
     wire::{self, FromNode, NodeMessage, OperatorMessage, Update},
 };
 use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use std::{pin::pin, time::Duration};
+use penstock_config::address::wire::Malformed;
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -84,7 +86,8 @@ impl StreamMethod {
             }
         })?;
         let (outbound, mut queue) = mpsc::channel(QUEUE);
-        let stream = Stream { inbound: request.into_inner(), outbound, target };
+        let inbound = request.into_inner();
+        let stream = Stream { inbound, outbound, target, told: None };
         tokio::spawn(self.run(who, stream));
         let messages = stream::poll_fn(move |context| queue.poll_recv(context));
         Ok(Response::new(messages.boxed()))
@@ -115,7 +118,12 @@ impl StreamMethod {
         };
         let session = Session::open(who, &hello)?;
         let id = self.fleet.opened(who, &hello, wire::version(&hello.version));
-        Ok((id, Talk { session, push: None, part: None }))
+        if who.role == Role::Agent {
+            let mut told = self.fleet.addresses().subscribe(&who.node);
+            told.mark_changed();
+            stream.told = Some(told);
+        }
+        Ok((id, Talk { session, push: None, part: None, told: None }))
     }
 
     async fn talk(
@@ -146,7 +154,8 @@ impl StreamMethod {
                 changed = stream.target.changed() => if changed.is_err() {
                     return End::Closing;
                 },
-                permit = outbound.reserve(), if talk.part.is_some() => match permit {
+                told = changed(&mut stream.told) => talk.told = told,
+                permit = outbound.reserve(), if talk.has_more() => match permit {
                     Ok(permit) => talk.send(permit),
                     Err(_) => return End::Broken("the node reads no more".into()),
                 },
@@ -180,6 +189,13 @@ impl StreamMethod {
                     self.fleet.said(id, who.role, said);
                 }
             }
+            Some(FromNode::Addresses(_)) if who.role != Role::Agent => {
+                return Err(Violation::AddressesOf(who.role).into());
+            }
+            Some(FromNode::Addresses(report)) => {
+                let report = report.try_into().map_err(|Malformed(of)| Violation::Malformed(of))?;
+                self.fleet.addresses().post(&who.node, report);
+            }
             Some(FromNode::Goodbye(_)) => return Err(End::Goodbye),
             Some(FromNode::Heartbeat(_)) | None => {}
         }
@@ -192,6 +208,8 @@ struct Stream {
     inbound: Streaming<NodeMessage>,
     outbound: mpsc::Sender<Result<OperatorMessage, Status>>,
     target: watch::Receiver<Target>,
+    /// For an agent.
+    told: Option<watch::Receiver<Told>>,
 }
 
 impl Stream {
@@ -223,6 +241,8 @@ struct Talk {
     push: Option<Push>,
     /// Its part that waits for room.
     part: Option<Update>,
+    /// What the node is to be told of addresses.
+    told: Told,
 }
 
 impl Talk {
@@ -232,7 +252,14 @@ impl Talk {
         }
     }
 
+    fn has_more(&self) -> bool {
+        self.part.is_some() || self.told.is_some()
+    }
+
     fn send(&mut self, permit: mpsc::Permit<'_, Result<OperatorMessage, Status>>) {
+        if let Some(told) = self.told.take() {
+            return permit.send(Ok(Arc::unwrap_or_clone(told).into()));
+        }
         let Some(part) = self.part.take() else {
             return;
         };
@@ -242,6 +269,17 @@ impl Talk {
         }
         permit.send(Ok(part.into()));
     }
+}
+
+/// Waits for the next that a node is to be told of addresses; for ever where it has none.
+async fn changed(told: &mut Option<watch::Receiver<Told>>) -> Told {
+    if let Some(told) = told
+        && told.changed().await.is_ok()
+    {
+        return told.borrow_and_update().clone();
+    }
+    // The node is gone; its stream ends in its own way.
+    std::future::pending().await
 }
 
 fn received(message: Result<Option<NodeMessage>, Status>) -> Result<NodeMessage, End> {

@@ -22,7 +22,7 @@ use tokio::{
 use tonic::{Code, Status, Streaming};
 
 /// The status with which a stream ends.
-async fn end(opened: Result<Streaming<OperatorMessage>, Status>) -> Status {
+pub(crate) async fn end(opened: Result<Streaming<OperatorMessage>, Status>) -> Status {
     let mut inbound = match opened {
         Ok(inbound) => inbound,
         Err(status) => return status,
@@ -40,7 +40,7 @@ async fn end(opened: Result<Streaming<OperatorMessage>, Status>) -> Status {
 }
 
 #[track_caller]
-fn expect(status: &Status, code: Code, reason: &str) {
+pub(crate) fn expect(status: &Status, code: Code, reason: &str) {
     assert_eq!(status.code(), code, "{status}");
     assert!(status.message().starts_with(&format!("{reason}: ")), "{status}");
 }

@@ -1,5 +1,6 @@
 //! Operator and nodes on TLS sockets of this machine.
 
+mod addresses;
 mod failover;
 mod hostile;
 mod modules;

@@ -60,6 +60,7 @@ impl Disk {
             pod: "pod-1".into(),
             role: Role::Proxy,
             store: None,
+            addresses: None,
             link: None,
             follow: |_, _| {},
         }

@@ -51,6 +51,7 @@ fn read(bytes: &[u8]) {
             FromNode::Report(report) => {
                 assert!(matches!(session.report(report), Ok(None) | Err(_)))
             }
+            FromNode::Addresses(report) => _ = penstock_config::address::Report::try_from(report),
             FromNode::Heartbeat(_) | FromNode::Goodbye(_) => {}
         }
     }

@@ -120,6 +120,7 @@ fn stream(args: &Args) -> anyhow::Result<ClientOptions> {
         pod: args.pod.clone(),
         role: Role::Proxy,
         store,
+        addresses: None,
         link: None,
         follow: penstock_telemetry::trace::follow,
     })

@@ -27,13 +27,14 @@ pub struct ElectOptions {
     pub timing: Timing,
 }
 
-/// Takes part in the election until `shutdown`, and says in `leading` whether this replica leads. The
-/// lease is given back at the end.
+/// Takes part in the election until `shutdown`, and says in `leading` whether this replica leads,
+/// and before that in `terms` in which term. The lease is given back at the end.
 pub async fn elect(
     client: Client,
     options: ElectOptions,
     clock: Clock,
     leading: watch::Sender<bool>,
+    terms: watch::Sender<u32>,
     shutdown: watch::Receiver<bool>,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &options.namespace);
@@ -43,6 +44,7 @@ pub async fn elect(
         clock,
         options,
         leading,
+        terms,
         trouble: false,
     };
     until(shutdown, candidate.run()).await;
@@ -58,6 +60,7 @@ struct Candidate {
     clock: Clock,
     options: ElectOptions,
     leading: watch::Sender<bool>,
+    terms: watch::Sender<u32>,
     /// The API server did not answer well last time.
     trouble: bool,
 }
@@ -116,7 +119,11 @@ impl Candidate {
             }
         };
         match written {
-            Ok(_) => self.election.won(now.since_start),
+            Ok(lease) => {
+                let term = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+                self.terms.send_replace(u32::try_from(term).unwrap_or_default());
+                self.election.won(now.since_start);
+            }
             // Somebody else was faster: the next look says who.
             Err(kube::Error::Api(status)) if status.code == 409 => self.election.lost(),
             Err(error) => return Err(error),

@@ -67,12 +67,12 @@ impl Election {
     /// What to do about the lease as the API server has it.
     pub(super) fn decide(&mut self, lease: Option<&Lease>, now: Duration, wall: Timestamp) -> Step {
         let Some(lease) = lease else {
-            return Step::Create(self.record(None, wall));
+            return Step::Create(self.record(None, now, wall));
         };
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
         match holder.unwrap_or_default() {
-            "" => Step::Replace(self.record(Some(lease), wall)),
-            holder if holder == self.me => Step::Replace(self.record(Some(lease), wall)),
+            "" => Step::Replace(self.record(Some(lease), now, wall)),
+            holder if holder == self.me => Step::Replace(self.record(Some(lease), now, wall)),
             _ => {
                 let version = lease.metadata.resource_version.clone().unwrap_or_default();
                 let since = match &self.seen {
@@ -89,7 +89,7 @@ impl Election {
                 if now < since + duration {
                     return Step::Leave;
                 }
-                Step::Replace(self.record(Some(lease), wall))
+                Step::Replace(self.record(Some(lease), now, wall))
             }
         }
     }
@@ -131,11 +131,20 @@ impl Election {
         Some(Lease { metadata: lease.metadata.clone(), spec: Some(spec) })
     }
 
-    fn record(&self, old: Option<&Lease>, wall: Timestamp) -> Lease {
+    /// The lease with this replica as its holder. `leaseTransitions` is the term of the leader: whoever
+    /// begins to lead has a higher one than any before, be it the same replica, whose process may be
+    /// another. One that is made anew begins with the minutes since 1970, which is more than a lease
+    /// that was deleted had.
+    fn record(&self, old: Option<&Lease>, now: Duration, wall: Timestamp) -> Lease {
         let before = old.and_then(|lease| lease.spec.as_ref());
         let mine =
             before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.me.as_str()));
-        let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+        let known = before.and_then(|spec| spec.lease_transitions);
+        let transitions = match (known, self.leads_until(now)) {
+            (Some(known), Some(_)) => known,
+            (Some(known), None) => known.saturating_add(1),
+            (None, _) => i32::try_from(wall.as_second() / 60).unwrap_or(i32::MAX),
+        };
         let acquired = before.and_then(|spec| spec.acquire_time.clone()).filter(|_| mine);
         let seconds = i32::try_from(self.timing.duration.as_secs()).unwrap_or(i32::MAX);
         let spec = LeaseSpec {
@@ -143,11 +152,7 @@ impl Election {
             lease_duration_seconds: Some(seconds.max(1)),
             acquire_time: Some(acquired.unwrap_or(MicroTime(wall))),
             renew_time: Some(MicroTime(wall)),
-            lease_transitions: Some(if old.is_some() && !mine {
-                transitions.saturating_add(1)
-            } else {
-                transitions
-            }),
+            lease_transitions: Some(transitions),
             ..LeaseSpec::default()
         };
         let metadata = old.map_or_else(ObjectMeta::default, |lease| lease.metadata.clone());
@@ -206,7 +211,21 @@ mod tests {
         let mut election = election();
         assert_eq!(step(&mut election, None, at(0)), (true, 0));
         assert_eq!(step(&mut election, Some(&held("", "1")), at(0)), (true, 5));
-        assert_eq!(step(&mut election, Some(&held("a", "1")), at(0)), (true, 4), "a renewal");
+        assert_eq!(step(&mut election, Some(&held("a", "1")), at(0)), (true, 5), "another process");
+        election.won(at(0));
+        assert_eq!(step(&mut election, Some(&held("a", "1")), at(3)), (true, 4), "a renewal");
+    }
+
+    #[test]
+    fn who_begins_to_lead_has_a_higher_term_than_any_before() {
+        let mut election = election();
+        election.won(at(0));
+        let until = election.leads_until(at(0)).expect("it leads");
+        assert_eq!(step(&mut election, Some(&held("a", "1")), until), (true, 5), "it had ended");
+        let wall: Timestamp = "2026-11-28T00:00:00Z".parse().expect("a time");
+        let Step::Create(made) = election.decide(None, at(0), wall) else { panic!("not made") };
+        let term = made.spec.expect("a spec").lease_transitions;
+        assert_eq!(term, Some(29_930_400), "a lease that was deleted had fewer");
     }
 
     #[test]

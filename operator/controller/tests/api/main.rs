@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "here operators and nodes run on any thread")]
 
+mod addresses;
 mod rig;
 
 use objects::{condition, route, wait};
@@ -282,8 +283,12 @@ fn lease(rig: &Rig) -> Value {
 }
 
 async fn wait_for_event(rig: &Rig, kind: &str, name: &str) -> Value {
+    wait_for_event_in(rig, &rig.user, kind, name).await
+}
+
+async fn wait_for_event_in(rig: &Rig, namespace: &str, kind: &str, name: &str) -> Value {
     use k8s_openapi::api::events::v1::Event;
-    let api: kube::Api<Event> = kube::Api::namespaced(rig.client.clone(), &rig.user);
+    let api: kube::Api<Event> = kube::Api::namespaced(rig.client.clone(), namespace);
     let end = std::time::Instant::now() + objects::PATIENCE;
     loop {
         let events = api.list(&kube::api::ListParams::default()).await.expect("a list");

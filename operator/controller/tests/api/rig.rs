@@ -12,9 +12,10 @@ use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 use penstock_config::{Delta, Key, State};
 use penstock_controller::{
-    Listening, args::Options, identity::Accounts, lease::Timing, run_and_tell,
+    Listening, addresses::AddressOptions, args::Options, identity::Accounts, lease::Timing,
+    run_and_tell,
 };
-use penstock_stream::{Applied, Apply, ClientOptions, Link, Refused, Role, run};
+use penstock_stream::{AddressPort, Applied, Apply, ClientOptions, Link, Refused, Role, run};
 use serde_json::json;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -30,6 +31,8 @@ pub(crate) struct Rig {
     /// Namespace of the test's objects.
     pub(crate) user: String,
     pub(crate) folder: tempfile::TempDir,
+    /// What the replicas that start now are told of addresses.
+    pub(crate) addresses: Option<AddressOptions>,
 }
 
 /// A replica.
@@ -58,7 +61,7 @@ impl Rig {
             .await;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        Self { client, system, user, folder }
+        Self { client, system, user, folder, addresses: None }
     }
 
     /// Makes the objects of one Gateway with a Service.
@@ -99,6 +102,7 @@ impl Rig {
             grace: Duration::from_secs(10),
             refresh: Duration::from_secs(300),
             node_taint: String::new(),
+            addresses: self.addresses.clone(),
             fetch: penstock_modules::FetchOptions::default(),
             compiler: None,
         };
@@ -161,34 +165,48 @@ impl Rig {
 
     /// The same with a token.
     pub(crate) async fn node_with(&self, replica: Listening, name: &str, token: &str) -> FakeNode {
+        let options = self.client_options(replica, "node-1", name, token).await;
+        FakeNode::start(options)
+    }
+
+    /// Starts an agent that reports and hears of addresses.
+    pub(crate) async fn agent(
+        &self,
+        replica: Listening,
+        node: &str,
+        name: &str,
+        addresses: AddressPort,
+    ) -> FakeNode {
+        let token = self.token("penstock-agent", node, name, "penstock-stream").await;
+        let options = self.client_options(replica, node, name, &token).await;
+        let addresses = Some(addresses);
+        FakeNode::start(ClientOptions { role: Role::Agent, addresses, ..options })
+    }
+
+    async fn client_options(
+        &self,
+        replica: Listening,
+        node: &str,
+        name: &str,
+        token: &str,
+    ) -> ClientOptions {
         let ca = self.ca().await;
         let file = |end: &str| -> PathBuf { self.folder.path().join(format!("{name}.{end}")) };
         std::fs::write(file("token"), token).expect("a file");
         std::fs::write(file("ca"), ca).expect("a file");
-        let state = Arc::new(Mutex::new(Served::default()));
-        let (link, linked) = watch::channel(Link::default());
-        let options = ClientOptions {
+        ClientOptions {
             endpoint: format!("https://{}", replica.stream),
             server_name: format!("penstock-stream.{}.svc", self.system),
             ca: file("ca"),
             token: file("token"),
-            node: "node-1".into(),
+            node: node.into(),
             pod: name.into(),
             role: Role::Proxy,
             store: None,
-            link: Some(link),
+            addresses: None,
+            link: None,
             follow: |_, _| {},
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let apply = Applier(state.clone());
-        let task = tokio::spawn(async move {
-            run(options, apply, None, async {
-                // A sender that is gone means the same.
-                let _ = stopped.await;
-            })
-            .await;
-        });
-        FakeNode { state, link: linked, stop: Some(stop), task }
+        }
     }
 
     /// The CA that nodes mount.
@@ -265,6 +283,22 @@ impl Apply for Applier {
 }
 
 impl FakeNode {
+    fn start(options: ClientOptions) -> Self {
+        let state = Arc::new(Mutex::new(Served::default()));
+        let (link, linked) = watch::channel(Link::default());
+        let options = ClientOptions { link: Some(link), ..options };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let apply = Applier(state.clone());
+        let task = tokio::spawn(async move {
+            run(options, apply, None, async {
+                // A sender that is gone means the same.
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        Self { state, link: linked, stop: Some(stop), task }
+    }
+
     /// How many resources it has whose key begins so.
     pub(crate) fn count(&self, begin: &str) -> usize {
         let served = self.state.lock();

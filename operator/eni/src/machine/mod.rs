@@ -6,7 +6,7 @@ mod tell;
 
 use crate::{
     action::Action,
-    eni::Eni,
+    eni::{Attachment, Eni},
     failure::Failure,
     groups::SecurityGroup,
     limits::Limits,
@@ -171,6 +171,11 @@ impl Machine {
         &self.node
     }
 
+    /// Why pods of the node may wait, if they may.
+    pub fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
+    }
+
     /// Takes in what happened and says what follows.
     pub fn step(&mut self, input: Input, shared: &mut Shared, now: Time) -> Vec<Output> {
         match input {
@@ -220,7 +225,7 @@ impl Machine {
             self.problem.clone_from(&problem);
             outputs.push(Output::Problem(problem));
         }
-        outputs.extend(self.tell());
+        outputs.extend(self.tell(&shared.subnets));
     }
 
     fn call(&mut self, action: Action, shared: &mut Shared) -> Output {
@@ -266,6 +271,10 @@ impl Machine {
             return;
         };
         self.described = true;
+        if let Some((vpc, subnet)) = home(&enis) {
+            self.node.instance.vpc.clone_from(vpc);
+            self.node.instance.subnet.clone_from(subnet);
+        }
         self.took_over.take_if(|at| *at + CONSISTENCY <= begun);
         if let Some(at) = self.took_over {
             inherited(known, &mut enis);
@@ -378,6 +387,13 @@ impl Machine {
         let release = Release { epoch: self.epoch, state, adopted: Some(now) };
         self.node.releases.insert(held.clone(), release);
     }
+}
+
+/// VPC and subnet of the instance's first interface.
+fn home(enis: &[Eni]) -> Option<(&String, &String)> {
+    let is_first = |at: &Attachment| at.card == 0 && at.index == 0;
+    let first = enis.iter().find(|eni| eni.attachment.as_ref().is_some_and(is_first))?;
+    (!first.vpc.is_empty()).then_some((&first.vpc, &first.subnet))
 }
 
 /// What an earlier leader's last calls changed may not be shown yet. What the node was told of is so.

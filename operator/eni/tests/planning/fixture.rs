@@ -34,6 +34,7 @@ pub(crate) fn attached(id: &str, (card, index): (u8, u8), units: BTreeSet<Unit>)
     Eni {
         id: id.into(),
         mac: format!("02:00:00:00:{card:02x}:{index:02x}"),
+        vpc: "vpc-1".into(),
         subnet: "subnet-a".into(),
         primary: Ipv4Addr::new(10, 0, 2, index),
         units,
@@ -89,6 +90,7 @@ impl Vpc {
             id: id.into(),
             vpc: "vpc-1".into(),
             zone: "a".into(),
+            cidr: "10.0.0.0/16".into(),
             free: 1000,
             ..Subnet::default()
         };

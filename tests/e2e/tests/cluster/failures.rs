@@ -20,6 +20,8 @@ pub(crate) const ALL: &[super::Scenario] = &[
 const LEASE: Duration = Duration::from_secs(15 + 2);
 /// For how long the API server is away.
 const AWAY: Duration = Duration::from_secs(60);
+/// How long Kubernetes' own clients take to come back from an API server that was away.
+const UPSTREAM: Duration = Duration::from_secs(180);
 /// Longest time in which an address moves from a node that is gone.
 const FAILOVER: Duration = Duration::from_secs(12);
 
@@ -107,7 +109,8 @@ fn api_server_away(site: &Site) -> Result<()> {
     println!("  it is back: a change was served after {:.1?}", back.elapsed());
     site.eventually("the status follows", || observed(site, world.namespace))?;
     ensure!(world.announcer()? == busy, "the address moved");
-    watched.end().map(drop)
+    watched.end()?;
+    settled(site)
 }
 
 fn restarted(site: &Site) -> Result<()> {
@@ -245,6 +248,26 @@ fn writes(site: &Site, operator: &Pod) -> Result<f64> {
 fn rollout(site: &Site, what: &str) -> Result<()> {
     site.kubectl(&["-n", NAMESPACE, "rollout", "restart", what])?;
     site.kubectl(&["-n", NAMESPACE, "rollout", "status", what, "--timeout=120s"]).map(drop)
+}
+
+/// Waits until the cluster's own controllers and kube-proxies, which wait up to a minute between their
+/// attempts by then, have found the API server again: what follows does not measure them.
+fn settled(site: &Site) -> Result<()> {
+    let begin = Instant::now();
+    let name = "e2e-settled";
+    site.kubectl(&["create", "namespace", name])?;
+    eventually("the cluster's controllers work", UPSTREAM, || {
+        site.kubectl(&["-n", name, "get", "serviceaccount", "default"]).map(drop)
+    })?;
+    for node in nodes(site) {
+        eventually("its agent has found the operator's address", UPSTREAM, || {
+            let page = site.on_node(&node, "http://127.0.0.1:9091/metrics")?;
+            ensure!(page.contains("penstock_agent_connected 1"), "{node} is not connected");
+            Ok(())
+        })?;
+    }
+    println!("  the rest of the cluster works again after {:.1?} more", begin.elapsed());
+    Ok(())
 }
 
 /// The status of the route speaks of its newest generation.

@@ -39,7 +39,31 @@ impl Server {
     /// # Errors
     /// Where there is no port.
     pub async fn start(model: Model) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::listen(model, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same on a thread of its own, which ends with the process.
+    ///
+    /// # Errors
+    /// Where there is no port.
+    pub fn on_a_thread(model: Model, address: SocketAddr) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::Builder::new().name("ec2".into()).spawn(move || {
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                let started = Self::listen(model, address).await;
+                let serves = started.is_ok();
+                let _ = tell.send(started);
+                if serves {
+                    std::future::pending::<()>().await;
+                }
+            });
+        })?;
+        told.recv().map_err(io::Error::other)?
+    }
+
+    async fn listen(model: Model, address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared { model: Mutex::new(model), ..Shared::default() });
         let serves = shared.clone();

@@ -186,6 +186,7 @@ fn shown(eni: &ModelInterface) -> Eni {
     Eni {
         id: eni.id.clone(),
         mac: eni.mac.clone(),
+        vpc: VPC.into(),
         subnet: eni.subnet.clone(),
         primary: eni.primary,
         units: eni.units(),

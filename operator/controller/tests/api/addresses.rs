@@ -1,0 +1,182 @@
+//! Addresses of nodes, against a real API server and the model of EC2.
+
+use crate::{objects, rig::Rig, test, wait, wait_for_event_in};
+use penstock_config::address::{NodeAddresses, Report};
+use penstock_controller::addresses::AddressOptions;
+use penstock_ec2::{Access, Cluster};
+use penstock_eni::{Limits, Settings};
+use penstock_stream::AddressPort;
+use penstock_test_eni::{
+    http::{Server, Trouble},
+    model::{Model, ModelSubnet, Space},
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+const NODE: &str = "node-eni";
+const INSTANCE: &str = "i-0123456789abcdef0";
+
+/// A VPC with one subnet of this size, and an instance in it.
+fn ec2(cidr: &str) -> Server {
+    let mut model = Model::new();
+    let subnet = ModelSubnet {
+        zone: "eu-central-1a".into(),
+        vpc: "vpc-1".into(),
+        space: Space::new(cidr),
+        tags: [].into(),
+    };
+    model.subnets.insert("subnet-1".into(), subnet);
+    model.groups.insert("sg-1".into(), "vpc-1".into());
+    let limits = Limits::one_card(3, 10, true);
+    model.launch(INSTANCE, limits, "subnet-1", &["sg-1"]).expect("there is room");
+    Server::on_a_thread(model, SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port")
+}
+
+fn options(ec2: &Server) -> AddressOptions {
+    AddressOptions {
+        settings: Settings::default(),
+        cluster: Cluster { name: "test".into(), tags: [].into() },
+        access: Access {
+            region: Some("eu-central-1".into()),
+            endpoint: Some(ec2.url()),
+            keys: Some(("key".into(), "secret".into())),
+        },
+    }
+}
+
+fn node() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": NODE, "labels": {"node.kubernetes.io/instance-type": "m5.large"}},
+        "spec": {"providerID": format!("aws:///eu-central-1a/{INSTANCE}")},
+    })
+}
+
+fn status() -> Value {
+    json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "PenstockNode", "metadata": {"name": NODE}})
+}
+
+/// What a node hears, until it is so.
+async fn told(
+    hears: &mut mpsc::UnboundedReceiver<NodeAddresses>,
+    is_so: impl Fn(&NodeAddresses) -> bool,
+) -> NodeAddresses {
+    let told = async {
+        loop {
+            let told = hears.recv().await.expect("the agent runs");
+            if is_so(&told) {
+                return told;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), told).await.expect("it is told in time")
+}
+
+fn addresses(told: &NodeAddresses) -> u32 {
+    told.interfaces.values().flat_map(|i| &i.units).map(|unit| unit.size()).sum()
+}
+
+#[test]
+fn a_node_gets_what_its_agent_asks_for_and_its_object_shows_it() {
+    test(|server| async move {
+        let mut rig = Rig::new(server).await;
+        let client = rig.client.clone();
+        objects::install(&client, objects::definitions()).await;
+        let ec2 = ec2("10.0.0.0/24");
+        rig.addresses = Some(options(&ec2));
+        objects::apply(&client, node()).await;
+        let replica = rig.operator("a").await;
+        let (says, report) = watch::channel(Report::default());
+        let (tell, mut hears) = mpsc::unbounded_channel();
+        let port = AddressPort { report, told: tell };
+        let agent = rig.agent(replica.at, NODE, "agent-1", port).await;
+
+        let first = told(&mut hears, |told| addresses(told) == 8).await;
+        assert_eq!(first.interfaces.len(), 1);
+        let interface = first.interfaces.values().next().unwrap();
+        assert_eq!(interface.gateway.to_string(), "10.0.0.1");
+        assert!(first.epoch.term > 0, "a lease that is made anew begins high");
+        let calls = |name: &str| ec2.calls().get(name).copied().unwrap_or_default();
+        assert_eq!(calls("AssignPrivateIpAddresses"), 1);
+
+        // More pods than the first interface has room for.
+        let begun = Instant::now();
+        let known = first.interfaces.clone();
+        says.send_replace(Report { pending: 12, known, seen: first.epoch, ..Report::default() });
+        let second = told(&mut hears, |told| addresses(told) >= 12).await;
+        println!("demand was met after {:.1?}", begun.elapsed());
+        assert_eq!(second.interfaces.len(), 2);
+        for name in
+            ["CreateNetworkInterface", "AttachNetworkInterface", "ModifyNetworkInterfaceAttribute"]
+        {
+            assert!(calls(name) <= 1, "{name}: {:?}", ec2.calls());
+        }
+        let shown = wait(&client, &status(), "twelve addresses", |v| {
+            v["status"]["addresses"]["pending"] == 12 && v["status"]["addresses"]["interfaces"] == 2
+        })
+        .await;
+        assert_eq!(shown["status"]["instanceType"], "m5.large");
+        assert_eq!(shown["status"]["vpc"], "vpc-1");
+        assert_eq!(shown["metadata"]["ownerReferences"][0]["kind"], "Node");
+        assert_eq!(shown["status"]["addresses"]["capacity"], 27);
+        // Brought up to date every other second.
+        let end = Instant::now() + objects::PATIENCE;
+        while replica.metric("penstock_operator_addresses", "free").await < 8.0 {
+            assert!(Instant::now() < end, "{}", replica.page("/metrics").await.1);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(replica.metric("penstock_operator_ec2_calls_total", "result=\"ok\"").await >= 4.0);
+
+        // The object goes with its Node, of which this API server has no collector.
+        agent.end().await;
+        replica.end().await;
+        objects::delete(&client, &status()).await;
+        objects::delete(&client, &node()).await;
+    });
+}
+
+#[test]
+fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
+    test(|server| async move {
+        let mut rig = Rig::new(server).await;
+        let client = rig.client.clone();
+        objects::install(&client, objects::definitions()).await;
+        // Eleven addresses, of which the instance has one.
+        let ec2 = ec2("10.0.0.0/28");
+        ec2.trouble(Trouble::Refused("UnauthorizedOperation", "You are not authorized: DescribeX"));
+        rig.addresses = Some(options(&ec2));
+        objects::apply(&client, node()).await;
+        let replica = rig.operator("a").await;
+        // What cannot be looked at is said, and looked at again.
+        wait(&client, &status(), "the refusal", |v| {
+            v["status"]["problem"]["reason"] == "Unauthorized"
+                && v["status"]["problem"]["message"].to_string().contains("IAM policy")
+        })
+        .await;
+        let report = Report { pending: 20, ..Report::default() };
+        let (_says, report) = watch::channel(report);
+        let (tell, mut hears) = mpsc::unbounded_channel();
+        let port = AddressPort { report, told: tell };
+        let agent = rig.agent(replica.at, NODE, "agent-1", port).await;
+        told(&mut hears, |told| addresses(told) > 0).await;
+        let shown = wait(&client, &status(), "the problem", |v| {
+            v["status"]["problem"]["reason"] == "NoSubnet"
+        })
+        .await;
+        let missing = shown["status"]["problem"]["missing"].as_u64().unwrap();
+        assert!((10..20).contains(&missing), "{shown:#}");
+        let event = wait_for_event_in(&rig, "default", "Node", NODE).await;
+        assert!(event.to_string().contains("addresses are missing"), "{event:#}");
+        agent.end().await;
+        replica.end().await;
+        objects::delete(&client, &status()).await;
+        objects::delete(&client, &node()).await;
+    });
+}
