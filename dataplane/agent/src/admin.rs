@@ -1,12 +1,12 @@
 //! Health and metrics.
 
-use crate::Status;
+use crate::{Status, addresses::Counts};
 use parking_lot::Mutex;
 use penstock_stream::Link;
 use penstock_telemetry::{PageFormat, admin::AdminSource};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
+    metrics::{counter::ConstCounter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use std::sync::Arc;
@@ -17,6 +17,23 @@ use tokio::sync::watch;
 pub struct Health {
     status: Arc<Mutex<Status>>,
     link: watch::Receiver<Link>,
+    addresses: Option<AddressHealth>,
+}
+
+/// What can be seen of addresses.
+#[derive(Clone, Debug)]
+pub struct AddressHealth {
+    /// Counts.
+    pub counts: watch::Receiver<Counts>,
+    /// Whether kubelet's runtime was told to ask this agent.
+    pub configured: watch::Receiver<bool>,
+    /// From a request for an address to its answer.
+    pub adds: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,7 +44,13 @@ struct Reason {
 impl Health {
     /// Shows what keeper and stream say.
     pub fn new(status: Arc<Mutex<Status>>, link: watch::Receiver<Link>) -> Self {
-        Self { status, link }
+        Self { status, link, addresses: None }
+    }
+
+    /// And what the clerk says.
+    #[must_use]
+    pub fn with_addresses(self, addresses: AddressHealth) -> Self {
+        Self { addresses: Some(addresses), ..self }
     }
 
     fn page(&self) -> Result<String, std::fmt::Error> {
@@ -55,6 +78,9 @@ impl Health {
             "Packets since the maps were made, by what became of them.",
             packets,
         );
+        if let Some(addresses) = &self.addresses {
+            addresses.register(&mut registry);
+        }
         registry.register("build", "Always one.", ConstCounter::new(1u64));
         let mut page = String::new();
         encode(&mut page, &registry)?;
@@ -62,11 +88,35 @@ impl Health {
     }
 }
 
+impl AddressHealth {
+    fn register(&self, registry: &mut Registry) {
+        let counts = *self.counts.borrow();
+        let states = Family::<State, Gauge<i64>>::default();
+        let used = i64::try_from(counts.used).unwrap_or(i64::MAX);
+        let waiting = i64::try_from(counts.waiting).unwrap_or(i64::MAX);
+        let free = i64::from(counts.all).saturating_sub(used).max(0);
+        for (state, count) in [("used", used), ("free", free), ("waiting", waiting)] {
+            states.get_or_create(&State { state }).set(count);
+        }
+        registry.register("addresses", "Addresses of this node's pods.", states);
+        let interfaces = Gauge::<i64>::default();
+        interfaces.set(i64::try_from(counts.interfaces).unwrap_or(i64::MAX));
+        registry.register("interfaces", "Interfaces that are set up for pods.", interfaces);
+        let help = "From a plugin's request for an address to its answer.";
+        registry.register("add_seconds", help, self.adds.clone());
+    }
+}
+
 impl AdminSource for Health {
     fn ready(&self) -> Result<(), String> {
-        match &self.link.borrow().version {
-            Some(_) => Ok(()),
-            None => Err("no configuration has come from the operator yet".into()),
+        if self.link.borrow().version.is_none() {
+            return Err("no configuration has come from the operator yet".into());
+        }
+        match &self.addresses {
+            Some(addresses) if !*addresses.configured.borrow() => {
+                Err("no interface with addresses for pods has come from the operator yet".into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -52,6 +52,29 @@ pub struct UninstallArgs {
     pub admin: Option<SocketAddr>,
 }
 
+/// How pods get addresses.
+#[derive(Clone, Debug, Args)]
+pub struct AddressArgs {
+    /// Give the node's pods their addresses, as the CNI plugin of the node
+    #[arg(long)]
+    pub addresses: bool,
+    /// File that keeps which pod has which
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/penstock/addresses.json")]
+    pub addresses_file: PathBuf,
+    /// Socket at which the plugin asks
+    #[arg(long, value_name = "PATH", default_value = "/run/penstock/cni.sock")]
+    pub cni_socket: PathBuf,
+    /// The plugin, as it is copied to the node
+    #[arg(long, value_name = "FILE", default_value = "/penstock-cni")]
+    pub cni_plugin: PathBuf,
+    /// Folder of the node's plugins
+    #[arg(long, value_name = "PATH", default_value = "/opt/cni/bin")]
+    pub cni_bin: PathBuf,
+    /// Folder of the node's network configurations
+    #[arg(long, value_name = "PATH", default_value = "/etc/cni/net.d")]
+    pub cni_conf: PathBuf,
+}
+
 /// How the agent runs.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -88,6 +111,9 @@ pub struct RunArgs {
     /// Folder that the proxies write to; made, and opened to the agent's group. May be repeated
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub share: Vec<PathBuf>,
+    #[command(flatten)]
+    /// Addresses of pods.
+    pub addresses: AddressArgs,
     /// Where /livez, /readyz, /metrics and /config are served
     #[arg(long, default_value = "127.0.0.1:9091")]
     pub admin: SocketAddr,

@@ -8,9 +8,11 @@
 //! | `keeper` | one thread that owns both and the kernel |
 //! | `handover` | threads that read what proxies say |
 //! | `apply` | what the operator's stream says |
+//! | `addresses/` | which pod has which address: the pool, its file, devices, the plugins' socket |
 //! | `listening`, `kernel` | sockets, programs, routes |
 //! | `uninstall` | takes all of it away |
 
+mod addresses;
 mod admin;
 mod apply;
 pub mod args;
@@ -23,7 +25,11 @@ mod roster;
 mod run;
 mod uninstall;
 
-pub use admin::Health;
+pub use addresses::{
+    AddressInput, Clerk, Conflist, Counts, InstallError, NodeWiring, StateFile, Unreadable, Wiring,
+    bind, serve,
+};
+pub use admin::{AddressHealth, Health};
 pub use apply::Configuration;
 pub use handover::{listen, refuse};
 pub use keeper::{GRACE, Input, Keeper, Status};

@@ -1,8 +1,8 @@
 //! The parts, put together.
 
 use crate::{
-    Configuration, GRACE, Input, Keeper, Kernel, NoKernel, NodeKernel, Status, admin::Health,
-    args::RunArgs, handover,
+    Configuration, GRACE, Input, Keeper, Kernel, NoKernel, NodeKernel, Status,
+    addresses::Addresses, admin::Health, args::RunArgs, handover,
 };
 use anyhow::Context as _;
 use parking_lot::Mutex;
@@ -36,10 +36,17 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     let listener = Arc::new(Listener::bind(&args.handover)?);
     let taking = handover::listen(listener.clone(), say.clone())?;
     let (link, linked) = watch::channel(Link::default());
-    let health = Arc::new(Health::new(status, linked));
+    let mut health = Health::new(status, linked);
+    let mut addresses = None;
+    let mut port = None;
+    if args.addresses.addresses {
+        let (started, own, seen) = Addresses::start(&args.addresses)?;
+        (addresses, port, health) = (Some(started), Some(own), health.with_addresses(seen));
+    }
+    let health = Arc::new(health);
     let admin = AdminServer::start(args.admin, health)
         .with_context(|| format!("cannot serve {}; use another --admin", args.admin))?;
-    let options = options(&args, link)?;
+    let options = ClientOptions { addresses: port, ..options(&args, link)? };
     let configuration = Configuration::new(say.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -52,13 +59,26 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
             }
             tracing::info!("asked to end; what is steered goes on");
         };
-        penstock_stream::run(options, configuration, None, asked).await;
+        let stream = penstock_stream::run(options, configuration, None, asked);
+        match &mut addresses {
+            Some(addresses) => {
+                let listener = addresses.bind()?;
+                tokio::select! {
+                    () = stream => {}
+                    () = addresses.run(listener) => {}
+                }
+            }
+            None => stream.await,
+        }
         anyhow::Ok(())
     })?;
     drop(admin);
     listener.close();
     // The keeper may have ended by itself; then it said why.
     let _ = say.send(Input::End);
+    if addresses.is_some_and(|addresses| addresses.end().is_err()) {
+        anyhow::bail!("the thread that gives addresses panicked");
+    }
     for thread in [taking, keeper] {
         if thread.join().is_err() {
             anyhow::bail!("a thread of the agent panicked");

@@ -1,8 +1,8 @@
 //! Takes away what agents set up on a node.
 
-use crate::args::UninstallArgs;
+use crate::{addresses::Conflist, args::UninstallArgs};
 use anyhow::Context as _;
-use penstock_net::{nat, routes};
+use penstock_net::{nat, pods, routes, uplinks};
 use penstock_telemetry::{
     PageFormat,
     admin::{AdminServer, AdminSource},
@@ -38,6 +38,11 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     penstock_net::uninstall(&args.pins.pins)?;
     nat::remove()?;
     routes::remove()?;
+    // No pod is started any more that would get no address. The plugin stays: without it the runtime
+    // could not end the pods that are there.
+    Conflist::of_node().remove()?;
+    uplinks::set(&[])?;
+    pods::remove()?;
     for folder in &args.remove {
         empty(folder).with_context(|| format!("cannot remove all of {}", folder.display()))?;
     }

@@ -40,6 +40,8 @@ pub struct Pool {
     ready: BTreeSet<InterfaceId>,
     /// Who asked and got none.
     waiting: BTreeSet<Owner>,
+    /// Addresses that pods have although nothing was kept of it, until it is known of what they are.
+    found: BTreeMap<Owner, Ipv4Addr>,
     /// When addresses were given back by pods, in milliseconds.
     freed: BTreeMap<Ipv4Addr, u64>,
 }
@@ -55,10 +57,37 @@ impl Pool {
         &self.kept
     }
 
+    /// A pod has an address, as the kernel shows: where nothing was kept of it, it is as good as given.
+    pub fn found(&mut self, owner: Owner, address: Ipv4Addr) {
+        if !self.kept.pods.contains_key(&owner) {
+            self.found.insert(owner, address);
+            self.place_found();
+        }
+    }
+
     /// Takes in what the node is told. What is older than what it knows changes nothing; says whether
     /// this is not.
     pub fn tell(&mut self, told: NodeAddresses) -> bool {
+        // Before proposals are answered: what was found is in use.
+        let placed = place(&mut self.found, &told);
+        self.kept.pods.extend(placed);
         self.kept.tell(told)
+    }
+
+    fn place_found(&mut self) {
+        let placed = place(&mut self.found, &self.kept.told);
+        self.kept.pods.extend(placed);
+    }
+
+    /// Everybody who has an address.
+    pub fn owners(&self) -> impl Iterator<Item = (&Owner, Ipv4Addr)> {
+        let found = self.found.iter().map(|(owner, address)| (owner, *address));
+        self.kept.pods.iter().map(|(owner, granted)| (owner, granted.address)).chain(found)
+    }
+
+    /// What somebody has.
+    pub fn get(&self, owner: &Owner) -> Option<&Granted> {
+        self.kept.pods.get(owner)
     }
 
     /// These interfaces' devices are there and set up, and no others.
@@ -87,6 +116,7 @@ impl Pool {
     /// A pod is gone, or waits no more. That it has no address is no error (CNI specification, DEL).
     pub fn remove(&mut self, owner: &Owner, now: u64) -> Option<Ipv4Addr> {
         self.waiting.remove(owner);
+        self.found.remove(owner);
         let granted = self.kept.pods.remove(owner)?;
         self.freed.insert(granted.address, now);
         Some(granted.address)
@@ -148,7 +178,7 @@ impl Pool {
     }
 
     fn taken(&self) -> BTreeSet<Ipv4Addr> {
-        self.kept.pods.values().map(|granted| granted.address).collect()
+        self.owners().map(|(_, address)| address).collect()
     }
 
     fn none(&self) -> NoAddress {
@@ -168,6 +198,20 @@ impl Pool {
         }
         none
     }
+}
+
+/// Those found addresses whose unit is known now.
+fn place(found: &mut BTreeMap<Owner, Ipv4Addr>, told: &NodeAddresses) -> Vec<(Owner, Granted)> {
+    let unit_of = |address: Ipv4Addr| {
+        told.interfaces.values().find_map(|interface| {
+            let unit = interface.units.iter().find(|unit| unit.contains(address))?;
+            Some(Held::unit(&interface.id, *unit))
+        })
+    };
+    let placed = found.extract_if(.., |_, address| unit_of(*address).is_some());
+    placed
+        .filter_map(|(owner, address)| Some((owner, Granted { address, of: unit_of(address)? })))
+        .collect()
 }
 
 #[cfg(test)]
@@ -323,6 +367,26 @@ mod tests {
         pool.tell(told(epoch(1, 3), &interfaces, &[(held.clone(), epoch(1, 2))]));
         assert_eq!(pool.report().verdicts[&held], (epoch(1, 2), Verdict::Fenced));
         assert!(pool.add(owner(1), 0).is_err());
+    }
+
+    #[test]
+    fn an_address_that_was_found_is_in_use_before_anything_is_answered() {
+        let mut pool = Pool::default();
+        pool.ready(["eni-1".into()].into());
+        pool.found(owner(1), address(5));
+        let held = Held::unit(&"eni-1".into(), single(5));
+        let interfaces = [interface("eni-1", &[single(5), single(6)])];
+        pool.tell(told(epoch(1, 3), &interfaces, &[(held.clone(), epoch(1, 2))]));
+        assert_eq!(pool.report().verdicts[&held], (epoch(1, 2), Verdict::InUse));
+        assert_eq!(pool.add(owner(2), 0).unwrap().address, address(6));
+        assert_eq!(pool.add(owner(1), 0).unwrap().address, address(5));
+        // One that is of nothing that the node was told of is nobody else's all the same.
+        pool.found(owner(3), address(9));
+        let interfaces = [interface("eni-1", &[single(5), single(6), single(9)])];
+        pool.tell(told(epoch(1, 4), &interfaces, &[]));
+        assert!(pool.add(owner(4), 0).is_err());
+        pool.remove(&owner(3), 0);
+        assert_eq!(pool.add(owner(4), 0).unwrap().address, address(9));
     }
 
     #[test]
