@@ -57,7 +57,7 @@ enum Action {
 pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
     let dir = args.dir.clone().unwrap_or_else(default_dir);
     match &args.action {
-        Action::Up { nodes, bare } => up(&Options { nodes: *nodes, dir }, *bare)?,
+        Action::Up { nodes, bare } => up(&Options { nodes: *nodes, dir, vpc: false }, *bare)?,
         Action::Status => return status(&dir),
         Action::Down => Cluster::down(&dir)?,
         Action::Import { archive } => Cluster::open(&dir)?.import_images(archive)?,

@@ -31,18 +31,28 @@ pub(crate) struct ImagesArgs {
 /// another, so that the proxy has no compiler.
 struct Part {
     binary: Binary<'static>,
+    /// A program that it carries for others: the agent copies the plugin to the node.
+    carries: Option<Binary<'static>>,
     /// User and group; the agent is root without root's powers (the chart says which it keeps).
     user: &'static str,
 }
 
 const PARTS: [Part; 3] = [
-    part("penstock-controller", "penstock-operator", "65532:65532"),
-    part("penstock-agent", "penstock-agent", "0:65532"),
-    part("penstock-proxy", "penstock-proxy", "65532:65532"),
+    part("penstock-controller", "penstock-operator", None, "65532:65532"),
+    part("penstock-agent", "penstock-agent", Some(CNI), "0:65532"),
+    part("penstock-proxy", "penstock-proxy", None, "65532:65532"),
 ];
 
-const fn part(package: &'static str, name: &'static str, user: &'static str) -> Part {
-    Part { binary: Binary { package, name, features: &[] }, user }
+const CNI: Binary<'static> =
+    Binary { package: "penstock-cni", name: "penstock-cni", features: &[] };
+
+const fn part(
+    package: &'static str,
+    name: &'static str,
+    carries: Option<Binary<'static>>,
+    user: &'static str,
+) -> Part {
+    Part { binary: Binary { package, name, features: &[] }, carries, user }
 }
 
 /// Builds the binaries and writes the archive. The same sources give the same bytes.
@@ -79,7 +89,13 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
 
 fn image(part: &Part, profile: Profile, name: &str) -> Result<Image> {
     let path = build(part.binary, profile)?;
-    Ok(Image { user: part.user.to_owned(), ..Image::of(name, &path, part.binary.name)? })
+    let mut image =
+        Image { user: part.user.to_owned(), ..Image::of(name, &path, part.binary.name)? };
+    if let Some(carried) = part.carries {
+        let path = build(carried, profile)?;
+        image.files.extend(Image::of(name, &path, carried.name)?.files);
+    }
+    Ok(image)
 }
 
 #[cfg(test)]
@@ -90,12 +106,15 @@ mod tests {
     fn the_containerfile_makes_the_same_images() {
         let file = std::fs::read_to_string(xtask_images::root().join("Containerfile"));
         let file = file.expect("a Containerfile");
-        for Part { binary: Binary { package, name, .. }, user } in &PARTS {
-            assert!(file.contains(&format!("--package {package} --bin {name} ")), "{name}");
-            let stage = format!(
-                "FROM scratch AS {name}\nCOPY --from=build /out/{name} /{name}\nUSER {user}\n\
-                 ENTRYPOINT [\"/{name}\"]\n"
-            );
+        for Part { binary, carries, user } in &PARTS {
+            let copies =
+                std::iter::once(binary).chain(carries).map(|Binary { package, name, .. }| {
+                    assert!(file.contains(&format!("--package {package} --bin {name} ")), "{name}");
+                    format!("COPY --from=build /out/{name} /{name}\n")
+                });
+            let (copies, name) = (copies.collect::<String>(), binary.name);
+            let stage =
+                format!("FROM scratch AS {name}\n{copies}USER {user}\nENTRYPOINT [\"/{name}\"]\n");
             assert!(file.contains(&stage), "{name}");
         }
         assert_eq!(file.matches("FROM scratch").count(), PARTS.len());

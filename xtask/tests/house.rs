@@ -40,8 +40,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "penstock-handover",
             "penstock-ebpf-common",
             "penstock-net",
+            "penstock-pool",
+            "penstock-cni",
         ],
     ),
+    ("penstock-cni", &["penstock-ebpf-common", "penstock-net"]),
     (
         "penstock-controller",
         &[

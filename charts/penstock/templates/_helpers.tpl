@@ -33,7 +33,24 @@ priorityClassName: penstock
 {{- if .Values.agent.taint }}
 {{- $tolerations = append $tolerations (dict "key" .Values.agent.taint "operator" "Exists") }}
 {{- end }}
+{{- if include "penstock.addresses" . }}
+{{- /* A node without a network is not ready, and gets one from the operator. */}}
+{{- $tolerations = append $tolerations (dict "key" "node.kubernetes.io/not-ready" "operator" "Exists") }}
+{{- end }}
 {{- toJson $tolerations }}
+{{- end }}
+
+{{/* Whether pods get their addresses from Penstock: "true" or nothing. */}}
+{{- define "penstock.addresses" -}}
+{{- if or .Values.eni.enabled (eq .Values.ipam.mode "eni") }}true{{ end }}
+{{- end }}
+
+{{/* What the operator is told of addresses, as JSON. */}}
+{{- define "penstock.addressOptions" -}}
+{{- $eni := omit .Values.eni "enabled" }}
+{{- $ipam := .Values.ipam.nodeSpec }}
+{{- if not $ipam.ipamMaxAllocate }}{{ $ipam = omit $ipam "ipamMaxAllocate" }}{{ end }}
+{{- dict "eni" $eni "ipam" (dict "nodeSpec" $ipam) | toJson }}
 {{- end }}
 
 {{/* Variables of every process: telemetry, and who it is. */}}
@@ -79,9 +96,6 @@ priorityClassName: penstock
 {{/* Values that ask for what this version does not do. */}}
 {{- define "penstock.notInThisVersion" -}}
 {{- $values := list }}
-{{- if .Values.eni.enabled }}{{ $values = append $values "eni.enabled" }}{{ end }}
-{{- if .Values.eni.awsEnablePrefixDelegation }}{{ $values = append $values "eni.awsEnablePrefixDelegation" }}{{ end }}
-{{- if eq .Values.ipam.mode "eni" }}{{ $values = append $values "ipam.mode=eni" }}{{ end }}
 {{- if .Values.hubble.enabled }}{{ $values = append $values "hubble.enabled" }}{{ end }}
 {{- if .Values.hubble.relay.enabled }}{{ $values = append $values "hubble.relay.enabled" }}{{ end }}
 {{- if .Values.hubble.ui.enabled }}{{ $values = append $values "hubble.ui.enabled" }}{{ end }}

@@ -122,13 +122,14 @@ impl Pool {
         Some(granted.address)
     }
 
-    /// What the operator is told.
+    /// What the operator is told. Whether pods are started here is for whoever drives the pool to say.
     pub fn report(&self) -> Report {
         let mut used = BTreeMap::new();
         for granted in self.kept.pods.values() {
             *used.entry(granted.of.clone()).or_default() += 1;
         }
         Report {
+            serving: false,
             seen: self.kept.told.epoch,
             known: self.kept.told.interfaces.clone(),
             pending: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),

@@ -120,10 +120,12 @@ pub async fn run_and_tell(
     background.spawn(preflight::look(client.clone(), options.namespace.clone(), untaints));
     background.spawn(watches::watch(client.clone(), inbox.clone()));
     let (agents, ready) = watch::channel(BTreeSet::new());
+    let (serving, serves) = watch::channel(BTreeSet::new());
     background.spawn(nodes::follow(publisher.clone(), inbox.clone(), metrics.clone(), agents));
     if untaints {
         let (key, leading) = (options.node_taint.clone(), is_leading.clone());
-        background.spawn(taints::follow(client.clone(), clock, key, leading, ready));
+        let serving = options.addresses.is_some().then(|| serves.clone());
+        background.spawn(taints::follow(client.clone(), clock, key, leading, ready, serving));
     }
     let me = options.me.clone();
     background.spawn(write::write(
@@ -153,7 +155,8 @@ pub async fn run_and_tell(
     }
     let fleet = publisher.fleet().clone();
     if let Some(addresses) = options.addresses.clone() {
-        let lead = Lead { me: options.me.clone(), leading: is_leading.clone(), terms: term };
+        let (me, leading) = (options.me.clone(), is_leading.clone());
+        let lead = Lead { me, leading, terms: term, serving };
         let (client, fleet, metrics) = (client.clone(), fleet.clone(), metrics.addresses.clone());
         background.spawn(addresses::drive(addresses, client, clock, fleet, metrics, lead));
     }

@@ -18,13 +18,15 @@ use tokio::{
 const TICK: Duration = Duration::from_secs(1);
 
 /// Removes taints of this key while this replica leads; never ends. `ready` are the nodes whose agent
-/// has acknowledged the configuration.
+/// has acknowledged the configuration; `serving`, where pods get addresses from Penstock, those that give
+/// them.
 pub(crate) async fn follow(
     client: Client,
     clock: Clock,
     key: String,
     leading: watch::Receiver<bool>,
     mut ready: watch::Receiver<BTreeSet<String>>,
+    serving: Option<watch::Receiver<BTreeSet<String>>>,
 ) {
     let api: Api<Node> = Api::all(client);
     let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
@@ -51,7 +53,12 @@ pub(crate) async fn follow(
             Ok(None) | Err(_) => {}
         }
         if *leading.borrow() {
-            book.ready(ready.borrow().clone());
+            let mut nodes = ready.borrow().clone();
+            if let Some(serving) = &serving {
+                let serving = serving.borrow();
+                nodes.retain(|node| serving.contains(node));
+            }
+            book.ready(nodes);
             for untaint in book.due(clock.now().since_start) {
                 let (parameters, patch) = (PatchParams::default(), Patch::Merge(&untaint.patch));
                 match api.patch(&untaint.node, &parameters, &patch).await {

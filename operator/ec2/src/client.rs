@@ -1,5 +1,6 @@
 //! The client.
 
+use crate::trust::{TrustError, http_client};
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_ec2::{
     Client,
@@ -52,9 +53,13 @@ pub struct Ec2 {
 
 impl Ec2 {
     /// A client for a cluster's interfaces.
-    pub async fn new(cluster: Cluster, access: Access) -> Self {
+    ///
+    /// # Errors
+    /// The roots that it is to believe cannot be read.
+    pub async fn new(cluster: Cluster, access: Access) -> Result<Self, TrustError> {
         let timeouts = TimeoutConfig::builder().operation_timeout(CALL).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client()?)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         if let Some(region) = access.region {
@@ -67,6 +72,6 @@ impl Ec2 {
             loader =
                 loader.credentials_provider(Credentials::new(key, secret, None, None, "given"));
         }
-        Self { client: Client::new(&loader.load().await), cluster }
+        Ok(Self { client: Client::new(&loader.load().await), cluster })
     }
 }

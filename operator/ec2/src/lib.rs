@@ -8,9 +8,11 @@ mod call;
 mod client;
 mod convert;
 mod describe;
+mod trust;
 
 pub use client::{Access, Cluster, Ec2};
 pub use describe::Described;
+pub use trust::TrustError;
 
 /// The IAM actions that the operator needs.
 pub const IAM_ACTIONS: [&str; 13] = [

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{CLIENT, Layout, NodePlan};
+use crate::layout::{CLIENT, CONTROL, Layout, NodePlan};
 use crate::machine::Machine;
 use crate::teardown::Remains;
 use crate::{control, network, node, pki, programs, teardown, wait};
@@ -24,6 +24,9 @@ pub struct Options {
     pub nodes: u8,
     /// Its folder, which nobody else uses: made by `up`, removed by `down`.
     pub dir: PathBuf,
+    /// Whether the nodes are instances in a VPC, whose router the control plane's machine is, and have no
+    /// CNI plugin of their own: they are ready once Penstock gives their pods addresses.
+    pub vpc: bool,
 }
 
 /// A node of a cluster.
@@ -33,6 +36,8 @@ pub struct Node {
     pub machine: Machine,
     /// Its `InternalIP`, both families.
     pub address: (Ipv4Addr, Ipv6Addr),
+    /// The EC2 instance that it is in a VPC.
+    pub instance: String,
     /// Its addresses on its uplink, by which the client reaches it.
     pub uplink: (Ipv4Addr, Ipv6Addr),
 }
@@ -59,6 +64,8 @@ pub struct Cluster {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     nodes: u8,
+    #[serde(default)]
+    vpc: bool,
     /// Where its programs are.
     bin: PathBuf,
 }
@@ -100,7 +107,7 @@ impl Cluster {
         ensure!(free, "somebody else is making a cluster in {}", dir.display());
         teardown::remove(&layout)?;
         fs::create_dir_all(&dir)?;
-        let state = State { nodes: options.nodes, bin };
+        let state = State { nodes: options.nodes, vpc: options.vpc, bin };
         let mut file = fs::File::create_new(layout.state())
             .with_context(|| format!("somebody else makes a cluster in {}", dir.display()))?;
         file.try_lock().context("cannot lock the cluster's folder")?;
@@ -171,6 +178,17 @@ impl Cluster {
         self.layout.netns("client")
     }
 
+    /// The network namespace of the control plane; in a VPC the router too, where each node's first
+    /// interface has a port of the node's name.
+    pub fn control_netns(&self) -> String {
+        self.layout.netns("control")
+    }
+
+    /// The address of that, as nodes see it.
+    pub fn control_address(&self) -> Ipv4Addr {
+        CONTROL.0
+    }
+
     /// The addresses of the client, as nodes see it.
     pub fn client_address(&self) -> (Ipv4Addr, Ipv6Addr) {
         CLIENT
@@ -187,6 +205,7 @@ impl Cluster {
         let nodes = self.plans().into_iter().map(|plan| Node {
             machine: Machine::new(&self.layout, &plan.name()),
             address: plan.internal(),
+            instance: plan.instance(),
             uplink: plan.uplink(),
         });
         nodes.collect()
@@ -233,8 +252,10 @@ impl Cluster {
             .context("a node of another cluster")?;
         node.machine.power_off()?;
         network::unplug(&self.layout, plan)?;
-        network::node(&self.layout, plan)?;
-        network::routes(&self.layout, &self.plans())?;
+        network::node(&self.layout, plan, self.state.vpc)?;
+        if !self.state.vpc {
+            network::routes(&self.layout, &self.plans())?;
+        }
         node.machine.power_on()?;
         let [runtime, agents @ ..] = node::PROGRAMS;
         node.machine.start(runtime)?;
@@ -272,7 +293,7 @@ impl Cluster {
         let images = layout.dir().join("images.tar");
         programs::images(bin, &images)?;
         pki::make(layout, &plans)?;
-        network::base(layout)?;
+        network::base(layout, self.state.vpc)?;
         let control = self.control();
         control::define(&control, layout, bin)?;
         control.power_on()?;
@@ -280,15 +301,18 @@ impl Cluster {
         control.start(etcd)?;
         control.start(apiserver)?;
 
+        let vpc = self.state.vpc;
         for plan in &plans {
-            network::node(layout, *plan)?;
+            network::node(layout, *plan, vpc)?;
         }
-        network::routes(layout, &plans)?;
+        if !vpc {
+            network::routes(layout, &plans)?;
+        }
         let nodes = self.nodes();
         let [runtime, agents @ ..] = node::PROGRAMS;
         let pairs: Vec<_> = nodes.iter().zip(&plans).collect();
         each(&pairs, |(node, plan)| {
-            node::define(&node.machine, layout, **plan, bin)?;
+            node::define(&node.machine, layout, **plan, bin, vpc)?;
             node.machine.power_on()?;
             node.machine.start(runtime)?;
             import(&node.machine, &images)
@@ -306,7 +330,10 @@ impl Cluster {
                 node.machine.start(program)?;
             }
         }
-        self.wait_for_nodes(Duration::from_secs(60))?;
+        // Without a network of its own a node becomes ready when it gets one.
+        if !vpc {
+            self.wait_for_nodes(Duration::from_secs(60))?;
+        }
         wait::until("pods may be created", Duration::from_secs(30), || {
             Ok(self.kubectl(&["get", "serviceaccount", "default"]).is_ok())
         })

@@ -62,10 +62,19 @@ impl Cluster {
         if action == "install" {
             helm.arg("--create-namespace");
         }
-        output(helm.args(values)).map(drop).with_context(|| {
-            let pods = ["get", "pods", "-o", "wide", "-n", NAMESPACE];
-            self.kubectl(&pods).unwrap_or_default()
-        })
+        output(helm.args(values)).map(drop).with_context(|| self.report())
+    }
+
+    /// What there is of Penstock, and what it said last.
+    fn report(&self) -> String {
+        let pods = ["get", "pods", "-o", "wide", "-n", NAMESPACE];
+        let mut report = self.kubectl(&pods).unwrap_or_default();
+        for name in ["penstock-operator", "penstock-agent", "penstock-proxy"] {
+            let label = format!("app.kubernetes.io/name={name}");
+            let logs = ["logs", "-n", NAMESPACE, "--prefix", "--tail=15", "-l", &label];
+            report += &self.kubectl(&logs).unwrap_or_default();
+        }
+        report
     }
 
     /// Applies a manifest.

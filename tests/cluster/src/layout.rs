@@ -23,6 +23,8 @@ pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/16,fd96::/112";
 pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// Address of cluster DNS.
 pub(crate) const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Addresses of a VPC: subnets of nodes and of their pods.
+pub const VPC_RANGE: &str = "10.89.0.0/16";
 /// Addresses of pods, both families; each node has a /24 and a /64 of them.
 pub(crate) const POD_RANGE: &str = "10.244.0.0/16,fd44::/48";
 /// Addresses of the API server on the nodes' link.
@@ -117,6 +119,11 @@ impl NodePlan {
     pub(crate) fn internal(self) -> (Ipv4Addr, Ipv6Addr) {
         let host = 10 + self.number;
         (Ipv4Addr::new(10, 89, 0, host), Ipv6Addr::new(0xfd89, 0, 0, 0, 0, 0, 0, host.into()))
+    }
+
+    /// The EC2 instance that it is in a VPC.
+    pub(crate) fn instance(self) -> String {
+        format!("i-{:017x}", self.number)
     }
 
     /// Its address on the uplink, in both families.

@@ -6,26 +6,43 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::layout::{CLIENT, CONTROL, Layout, NodePlan};
+use crate::layout::{CLIENT, CONTROL, Layout, NodePlan, VPC_RANGE};
 
-/// Makes the namespaces of the control plane and of the client, and the link between them.
-pub(crate) fn base(layout: &Layout) -> Result<()> {
+/// Makes the namespaces of the control plane and of the client, and the link between them. In a VPC the
+/// first one is the router too: each node has a port of its own there, and no two see each other.
+pub(crate) fn base(layout: &Layout, vpc: bool) -> Result<()> {
     for name in ["control", "client"] {
         add(layout, name)?;
     }
     let client = layout.netns("client");
     let (control4, control6) = CONTROL;
     let (client4, client6) = CLIENT;
-    run(
-        &layout.netns("control"),
-        &format!(
+    let cluster = match vpc {
+        false => format!(
             "ip link add cluster type bridge
              ip addr add {control4}/24 dev cluster
              ip addr add {control6}/64 dev cluster nodad
-             ip link set cluster up
+             ip link set cluster up"
+        ),
+        true => format!(
+            "echo 1 > /proc/sys/net/ipv4/ip_forward
+             ip addr add {control4}/32 dev lo
+             ip addr add {control6}/128 dev lo nodad"
+        ),
+    };
+    // Who is outside reaches addresses of a VPC by its router, and nodes by their uplinks.
+    let (beyond, inside) = match vpc {
+        false => (String::new(), format!("{control4}/32")),
+        true => ("ip route add 10.88.0.0/24 via 10.87.0.2".to_owned(), VPC_RANGE.to_owned()),
+    };
+    run(
+        &layout.netns("control"),
+        &format!(
+            "{cluster}
              ip link add client type veth peer name control netns {client}
              ip addr add 10.87.0.1/30 dev client
-             ip link set client up"
+             ip link set client up
+             {beyond}"
         ),
     )?;
     run(
@@ -37,13 +54,13 @@ pub(crate) fn base(layout: &Layout) -> Result<()> {
              ip link set lan up
              ip addr add 10.87.0.2/30 dev control
              ip link set control up
-             ip route add {control4}/32 via 10.87.0.1 src 10.87.0.2"
+             ip route add {inside} via 10.87.0.1 src 10.87.0.2"
         ),
     )
 }
 
 /// Makes the namespace of a node, its link to the cluster and its uplink to the client.
-pub(crate) fn node(layout: &Layout, node: NodePlan) -> Result<()> {
+pub(crate) fn node(layout: &Layout, node: NodePlan, vpc: bool) -> Result<()> {
     let name = node.name();
     add(layout, &name)?;
     let (control, client) = (layout.netns("control"), layout.netns("client"));
@@ -66,6 +83,21 @@ pub(crate) fn node(layout: &Layout, node: NodePlan) -> Result<()> {
              ip -6 route add default via {client6}"
         ),
     )?;
+    if vpc {
+        // The router answers for every address of the VPC, and asks a node only for its own.
+        run(
+            &control,
+            &format!(
+                "ip link set {name} up
+                 echo 1 > /proc/sys/net/ipv4/conf/{name}/proxy_arp
+                 echo 0 > /proc/sys/net/ipv4/neigh/{name}/proxy_delay
+                 ip route add {cluster4}/32 dev {name}"
+            ),
+        )?;
+        let way = format!("ip route add {VPC_RANGE} via {} dev eth0", CONTROL.0);
+        run(&layout.netns(&name), &way)?;
+        return run(&client, &format!("ip link set {name} master lan up"));
+    }
     run(&control, &format!("ip link set {name} master cluster up"))?;
     let [pods4, pods6] = node.pods();
     run(

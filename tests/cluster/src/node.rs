@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::layout::{DNS_SERVICE, Layout, NodePlan, POD_RANGE, pair};
+use crate::layout::{DNS_SERVICE, Layout, NodePlan, POD_RANGE, VPC_RANGE, pair};
 use crate::machine::Machine;
 
 /// Its programs, in the order in which they start.
@@ -17,9 +17,21 @@ pub(crate) const SANDBOX_IMAGE: &str = "docker.io/penstock/test-pod:dev";
 /// Where Debian puts the CNI plugins, where containerd, and where everybody else looks for them.
 const CNI_DEBIAN: &str = "/usr/lib/cni";
 const SOCKET: &str = "/run/containerd/containerd.sock";
+/// Zone of nodes that are instances.
+pub const ZONE: &str = "eu-central-1a";
+/// Their type.
+pub const INSTANCE_TYPE: &str = "m5.large";
+/// The taint with which they begin.
+const AGENT_TAINT: &str = "node.penstock.dev/agent-not-ready";
 
 /// Writes the configurations of a node's programs and tells the machine what to run.
-pub(crate) fn define(machine: &Machine, layout: &Layout, plan: NodePlan, bin: &Path) -> Result<()> {
+pub(crate) fn define(
+    machine: &Machine,
+    layout: &Layout,
+    plan: NodePlan,
+    bin: &Path,
+    vpc: bool,
+) -> Result<()> {
     let dir = machine.dir();
     let config = dir.join("config");
     fs::create_dir_all(&config)?;
@@ -39,7 +51,9 @@ pub(crate) fn define(machine: &Machine, layout: &Layout, plan: NodePlan, bin: &P
     }
     let network = dir.join("etc/upper/cni/net.d");
     fs::create_dir_all(&network)?;
-    write(&network.join("90-test.conflist"), &pod_network(plan))?;
+    if !vpc {
+        write(&network.join("90-test.conflist"), &pod_network(plan))?;
+    }
 
     fs::write(config.join("containerd.toml"), containerd())?;
     machine.define(
@@ -48,16 +62,32 @@ pub(crate) fn define(machine: &Machine, layout: &Layout, plan: NodePlan, bin: &P
     )?;
 
     fs::write(config.join("resolv.conf"), "options ndots:1\n")?;
-    write(&config.join("kubelet.json"), &kubelet(layout, plan, &path("resolv.conf")))?;
-    let arguments = [
+    let mut kubelet = kubelet(layout, plan, &path("resolv.conf"));
+    if vpc {
+        // As a node group of EKS is set up for a network that comes later.
+        kubelet["providerID"] = json!(format!("aws:///{ZONE}/{}", plan.instance()));
+        let taint = json!({"key": AGENT_TAINT, "value": "true", "effect": "NoExecute"});
+        kubelet["registerWithTaints"] = json!([taint]);
+    }
+    write(&config.join("kubelet.json"), &kubelet)?;
+    let node_ip = match vpc {
+        false => pair(plan.internal()),
+        true => plan.internal().0.to_string(),
+    };
+    let mut arguments = vec![
         format!("--config={}", path("kubelet.json")),
         format!("--kubeconfig={}", layout.pki(&format!("{}.kubeconfig", plan.name())).display()),
         format!("--hostname-override={}", plan.name()),
-        format!("--node-ip={}", pair(plan.internal())),
+        format!("--node-ip={node_ip}"),
     ];
+    if vpc {
+        arguments.push(format!(
+            "--node-labels=node.kubernetes.io/instance-type={INSTANCE_TYPE},topology.kubernetes.io/zone={ZONE}"
+        ));
+    }
     machine.define(&bin.join(PROGRAMS[1]), &arguments)?;
 
-    write(&config.join("kube-proxy.json"), &kube_proxy(layout, plan))?;
+    write(&config.join("kube-proxy.json"), &kube_proxy(layout, plan, vpc))?;
     machine.define(&bin.join(PROGRAMS[2]), &[format!("--config={}", path("kube-proxy.json"))])
 }
 
@@ -152,14 +182,14 @@ fn kubelet(layout: &Layout, plan: NodePlan, resolv_conf: &str) -> Value {
     })
 }
 
-fn kube_proxy(layout: &Layout, plan: NodePlan) -> Value {
+fn kube_proxy(layout: &Layout, plan: NodePlan, vpc: bool) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "clientConnection": { "kubeconfig": layout.pki("kube-proxy.kubeconfig") },
         "hostnameOverride": plan.name(),
-        "clusterCIDR": POD_RANGE,
+        "clusterCIDR": if vpc { VPC_RANGE } else { POD_RANGE },
         // Also on the uplink.
         "nodePortAddresses": ["0.0.0.0/0", "::/0"],
         // These would be set for the whole kernel.

@@ -94,7 +94,7 @@ fn apply(cluster: &Cluster, manifest: &str) {
 #[test]
 fn pods_of_two_nodes_and_the_client_reach_each_other_and_down_leaves_nothing() {
     let dir = folder("cluster-used");
-    let cluster = Cluster::up(&Options { nodes: 2, dir: dir.clone() }).unwrap();
+    let cluster = Cluster::up(&Options { nodes: 2, dir: dir.clone(), vpc: false }).unwrap();
     apply(&cluster, pods());
     cluster.kubectl(&["rollout", "status", "daemonset/echo", "--timeout=60s"]).unwrap();
     let pods = endpoints(&cluster);
@@ -140,7 +140,7 @@ fn pods_of_two_nodes_and_the_client_reach_each_other_and_down_leaves_nothing() {
 #[test]
 fn programs_stop_and_start_and_a_node_survives_the_loss_of_its_power() {
     let dir = folder("cluster-restarted");
-    let cluster = Cluster::up(&Options { nodes: 1, dir }).unwrap();
+    let cluster = Cluster::up(&Options { nodes: 1, dir, vpc: false }).unwrap();
     let patience = Duration::from_secs(60);
 
     let control = cluster.control();
@@ -162,7 +162,7 @@ fn programs_stop_and_start_and_a_node_survives_the_loss_of_its_power() {
 fn what_a_killed_up_has_begun_is_taken_away() {
     let dir = folder("cluster-crashed");
     if std::env::var_os(VICTIM).is_some() {
-        let _killed_first = Cluster::up(&Options { nodes: 2, dir });
+        let _killed_first = Cluster::up(&Options { nodes: 2, dir, vpc: false });
         panic!("nobody killed this process");
     }
     // Early, when there is one machine; late, when kubelets run.
@@ -183,7 +183,7 @@ fn what_a_killed_up_has_begun_is_taken_away() {
             assert_eq!(victim.try_wait().unwrap(), None, "up ended by itself");
             std::thread::sleep(Duration::from_millis(10));
         }
-        let second = Cluster::up(&Options { nodes: 1, dir: dir.clone() });
+        let second = Cluster::up(&Options { nodes: 1, dir: dir.clone(), vpc: false });
         assert!(second.is_err(), "one at a time");
         victim.kill().unwrap();
         victim.wait().unwrap();
@@ -200,6 +200,6 @@ fn a_folder_that_is_no_cluster_is_left_alone() {
     let file = dir.path().join("precious");
     fs::write(&file, "mine").unwrap();
     assert!(Cluster::down(dir.path()).is_err());
-    assert!(Cluster::up(&Options { nodes: 1, dir: dir.path().to_owned() }).is_err());
+    assert!(Cluster::up(&Options { nodes: 1, dir: dir.path().to_owned(), vpc: false }).is_err());
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 }

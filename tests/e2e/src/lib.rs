@@ -8,9 +8,11 @@ mod load;
 pub mod node;
 mod otlp;
 mod request;
+mod scenarios;
 mod site;
 mod steady;
 mod tls;
+mod vpc;
 
 pub use backend::Backend;
 pub use fleet::Pod;
@@ -18,6 +20,8 @@ pub use gateway::{Gateway, filters_folder, free_address, guest, penstock, reposi
 pub use load::{Load, Shape, Tally};
 pub use otlp::Receiver;
 pub use request::{Answer, get, get_at, parse};
+pub use scenarios::{Scenario, play};
 pub use site::{Site, eventually};
 pub use steady::Steady;
 pub use tls::{Authority, Client, Identity, Requests};
+pub use vpc::VpcSite;

@@ -34,12 +34,21 @@ impl Site {
             None => {
                 // What an earlier, failed run has left is no matter of this one.
                 Cluster::down(folder)?;
-                let cluster = Cluster::up(&Options { nodes: 2, dir: folder.to_owned() })?;
+                let cluster =
+                    Cluster::up(&Options { nodes: 2, dir: folder.to_owned(), vpc: false })?;
                 crds::apply(&cluster)?;
                 cluster.install(&install::images(), &[])?;
                 cluster
             }
         };
+        Self::of(cluster)
+    }
+
+    /// A cluster that somebody else made, with Penstock installed.
+    ///
+    /// # Errors
+    /// Its clients' network cannot be entered.
+    pub(crate) fn of(cluster: Cluster) -> Result<Self> {
         conformance::import_echo(&cluster)?;
         let namespace = File::open(Path::new("/run/netns").join(cluster.client_netns()))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))

@@ -154,7 +154,7 @@ fn the_model_answers_as_an_independent_stand_in_does() {
     let [instance, vpc, subnet, group] = moto.launch();
     let cluster = Cluster { name: "test".into(), tags: BTreeMap::new() };
     let independent = cloud.wait(async {
-        let ec2 = Ec2::new(cluster, moto.access()).await;
+        let ec2 = Ec2::new(cluster, moto.access()).await.unwrap();
         story(&ec2, &instance, &vpc, &subnet, &group).await
     });
     assert_eq!(model, independent);
@@ -167,7 +167,7 @@ fn the_limits_that_predictions_are_made_with_are_those_that_are_described() {
     let cluster = Cluster { name: "test".into(), tags: BTreeMap::new() };
     let kinds: Vec<_> = known_types().collect();
     let described = cloud.wait(async {
-        let ec2 = Ec2::new(cluster, moto.access()).await;
+        let ec2 = Ec2::new(cluster, moto.access()).await.unwrap();
         ec2.limits(&kinds).await.expect("described")
     });
     assert_eq!(described.len(), kinds.len());

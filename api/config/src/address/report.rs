@@ -15,6 +15,8 @@ pub enum Verdict {
 /// What a node needs, has in use and answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Whether pods are started here with addresses of the node's: its runtime was told to ask for them.
+    pub serving: bool,
     /// Of the newest [`NodeAddresses`](super::NodeAddresses) that the node has.
     pub seen: Epoch,
     /// The interfaces that it says. A leader that follows another one knows from it what that one's

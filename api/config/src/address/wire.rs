@@ -41,6 +41,9 @@ pub struct AddressReport {
     /// What is kept although it was asked back, each with the epoch of its proposal.
     #[prost(message, repeated, tag = "6")]
     pub in_use: Vec<HeldMessage>,
+    /// Whether pods are started with addresses of the node's.
+    #[prost(bool, tag = "7")]
+    pub serving: bool,
 }
 
 /// See [`Epoch`].
@@ -246,6 +249,7 @@ impl From<&Report> for AddressReport {
             verdicts.map(|(held, (epoch, _))| HeldMessage::proposed(held, *epoch)).collect()
         };
         Self {
+            serving: report.serving,
             seen: Some(report.seen.into()),
             known: report.known.values().map(InterfaceMessage::from).collect(),
             pending: report.pending,
@@ -268,6 +272,7 @@ impl TryFrom<AddressReport> for Report {
         let fenced = message.fenced.iter().map(|held| of(held, Verdict::Fenced));
         let kept = message.in_use.iter().map(|held| of(held, Verdict::InUse));
         Ok(Self {
+            serving: message.serving,
             seen: epoch(message.seen)?,
             known: interfaces(message.known)?,
             pending: message.pending,
@@ -326,6 +331,7 @@ mod tests {
         };
         assert_eq!(NodeAddresses::try_from(Addresses::from(&told)), Ok(told));
         let said = Report {
+            serving: true,
             seen: epoch(9),
             known: interfaces.into(),
             pending: 4,

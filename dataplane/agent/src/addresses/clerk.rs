@@ -42,6 +42,8 @@ pub enum Input {
     Told(NodeAddresses),
     /// A plugin asks; it goes away when nobody waits for the answer.
     Asked(Request, oneshot::Sender<Response>),
+    /// Kubelet's runtime was told to ask here, or is not any more.
+    Serving(bool),
     /// The agent ends.
     End,
 }
@@ -85,6 +87,7 @@ pub struct Clerk {
     look: Instant,
     sweep: Instant,
     trouble: Option<String>,
+    serving: bool,
     /// From a request for an address to its answer.
     adds: Histogram,
     /// When those asked who are answered now.
@@ -119,6 +122,7 @@ impl Clerk {
             look: now,
             sweep: now + SWEEP,
             trouble: None,
+            serving: false,
             adds,
             answered: Vec::new(),
         };
@@ -180,6 +184,7 @@ impl Clerk {
                 let response = self.request(request);
                 replies.push((reply, response));
             }
+            Input::Serving(serving) => self.serving = serving,
             Input::End => {}
         }
     }
@@ -346,7 +351,7 @@ impl Clerk {
     }
 
     fn publish(&self) {
-        let report = self.pool.report();
+        let report = Report { serving: self.serving, ..self.pool.report() };
         let counts = Counts {
             interfaces: self.ready.len(),
             used: self.pool.owners().count(),

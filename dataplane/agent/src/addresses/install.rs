@@ -85,7 +85,8 @@ impl Conflist {
     fn content(&self, socket: &Path) -> Value {
         let mut plugins = vec![json!({"type": PLUGIN, "agentSocket": socket})];
         for (plugin, capability) in CHAINED {
-            if self.binaries.join(plugin).exists() {
+            // A link may lead to where only the node sees.
+            if self.binaries.join(plugin).symlink_metadata().is_ok() {
                 plugins.push(json!({"type": plugin, "capabilities": {capability: true}}));
             } else {
                 tracing::warn!(

@@ -88,6 +88,7 @@ impl Addresses {
                     Ok(()) => {
                         tracing::info!("pods of this node get addresses");
                         configured.send_replace(true);
+                        let _ = clerk.send(Input::Serving(true));
                     }
                     Err(error) => tracing::error!("{error}"),
                 }

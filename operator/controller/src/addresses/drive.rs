@@ -10,12 +10,12 @@ use super::{
 };
 use crate::clock::Clock;
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{
     Api, Client, ResourceExt as _,
     runtime::watcher::{self, watcher},
 };
-use penstock_ec2::Ec2;
+use penstock_ec2::{Cluster, Ec2};
 use penstock_eni::{Desk, Effect, Event, Time};
 use penstock_resources::penstock_node::PenstockNodeStatus;
 use penstock_stream::Fleet;
@@ -42,6 +42,8 @@ pub(crate) struct Lead {
     pub(crate) leading: watch::Receiver<bool>,
     /// In which term.
     pub(crate) terms: watch::Receiver<u32>,
+    /// Told which nodes start pods with addresses of theirs.
+    pub(crate) serving: watch::Sender<BTreeSet<String>>,
 }
 
 /// Looks after addresses whenever this replica leads; never ends.
@@ -53,7 +55,15 @@ pub(crate) async fn drive(
     metrics: AddressMetrics,
     mut lead: Lead,
 ) {
-    let ec2 = Ec2::new(options.cluster.clone(), options.access.clone()).await;
+    let cluster = named(options.cluster.clone(), &client).await;
+    tracing::info!(cluster = cluster.name, "interfaces of this cluster are told by its name");
+    let ec2 = match Ec2::new(cluster, options.access.clone()).await {
+        Ok(ec2) => ec2,
+        Err(error) => {
+            tracing::error!(%error, "nodes get no addresses");
+            return;
+        }
+    };
     let outbox = Outbox::default();
     let caller = Caller { ec2, metrics: metrics.clone() };
     let writing = outbox.write(client.clone());
@@ -73,6 +83,7 @@ pub(crate) async fn drive(
                 outbox: outbox.clone(),
                 caller: caller.clone(),
                 nodes: BTreeMap::new(),
+                serving: lead.serving.clone(),
                 calls: JoinSet::new(),
             };
             tokio::select! {
@@ -80,9 +91,25 @@ pub(crate) async fn drive(
                 _ = lead.leading.wait_for(|leading| !*leading) => {}
             }
             metrics.look(None);
+            lead.serving.send_replace(BTreeSet::new());
         }
     };
     tokio::join!(writing, driving);
+}
+
+/// A cluster without a name has one that no other has and that never changes.
+async fn named(mut cluster: Cluster, client: &Client) -> Cluster {
+    let api: Api<Namespace> = Api::all(client.clone());
+    while cluster.name.is_empty() {
+        match api.get("kube-system").await {
+            Ok(namespace) => cluster.name = namespace.uid().unwrap_or_default(),
+            Err(error) => tracing::warn!(%error, "the name of the cluster is not known yet"),
+        }
+        if cluster.name.is_empty() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    cluster
 }
 
 fn now(clock: Clock) -> Time {
@@ -100,6 +127,7 @@ struct Leader {
     caller: Caller,
     /// Nodes that are instances, by name, with what was written of each.
     nodes: BTreeMap<String, (NodeId, Option<PenstockNodeStatus>)>,
+    serving: watch::Sender<BTreeSet<String>>,
     calls: JoinSet<()>,
 }
 
@@ -124,6 +152,7 @@ impl Leader {
                 },
                 reports = fleet.addresses().reports() => {
                     for (node, report) in reports {
+                        self.serves(&node, report.serving);
                         self.step(Event::Reported(node.clone(), report), &answers);
                         self.touch(&node);
                     }
@@ -180,9 +209,17 @@ impl Leader {
         self.touch(&name);
     }
 
+    fn serves(&self, node: &str, serving: bool) {
+        self.serving.send_if_modified(|nodes| match serving {
+            true => nodes.insert(node.to_owned()),
+            false => nodes.remove(node),
+        });
+    }
+
     fn gone(&mut self, name: &str, answers: &Answers) {
         if self.nodes.remove(name).is_some() {
             self.step(Event::NodeGone(name.to_owned()), answers);
+            self.serves(name, false);
             self.fleet.addresses().forget(name);
         }
     }

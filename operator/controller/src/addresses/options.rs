@@ -14,7 +14,7 @@ use std::{
 pub struct AddressOptions {
     /// Of every node.
     pub settings: Settings,
-    /// Whose interfaces they are.
+    /// Whose interfaces they are. An empty name: it is the uid of the namespace `kube-system`.
     pub cluster: Cluster,
     /// How EC2 is reached.
     pub access: Access,
@@ -26,11 +26,6 @@ pub enum OptionsError {
     /// No JSON, or a field that does not exist or has another type.
     #[error("eni and ipam of the values: {0}")]
     Form(#[from] serde_json::Error),
-    /// There is no name for the cluster.
-    #[error(
-        "eni.clusterName: name the cluster: its interfaces are told from those of others by it, and it must never change"
-    )]
-    Unnamed,
     /// A contradiction.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -125,9 +120,6 @@ impl FromStr for AddressOptions {
 
     fn from_str(json: &str) -> Result<Self, OptionsError> {
         let Values { eni, ipam } = serde_json::from_str(json)?;
-        if eni.cluster_name.is_empty() {
-            return Err(OptionsError::Unnamed);
-        }
         let (node, default) = (eni.node_spec, Settings::default());
         let settings = Settings {
             watermarks: ipam.node_spec.watermarks(),
@@ -183,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_misspelt_missing_or_contradictory_is_refused_by_name() {
+    fn what_is_misspelt_or_contradictory_is_refused_by_name() {
         let error = |json: &str| json.parse::<AddressOptions>().unwrap_err().to_string();
         let misspelt = error(r#"{"eni": {"clusterName": "a", "nodeSpec": {"subnetIds": []}}}"#);
         assert!(misspelt.contains("subnetIds") && misspelt.contains("subnetIDs"), "{misspelt}");
-        assert!(error(r#"{"eni": {}}"#).starts_with("eni.clusterName: "));
+        assert!(error("{}").contains("eni"));
         let max = r#"{"eni": {"clusterName": "a"},
             "ipam": {"nodeSpec": {"ipamMinAllocate": 9, "ipamMaxAllocate": 3}}}"#;
         assert!(error(max).starts_with("ipam.nodeSpec.ipamMaxAllocate: "));

@@ -133,6 +133,34 @@ impl Model {
         Ok(eni)
     }
 
+    /// The same, where the interface is there already.
+    ///
+    /// # Errors
+    /// Where the subnet is not there or full, or the address taken.
+    pub fn launch_at(
+        &mut self,
+        id: &str,
+        limits: Limits,
+        subnet: &str,
+        groups: &[&str],
+        (address, mac): (Ipv4Addr, &str),
+    ) -> Result<InterfaceId, Ec2Error> {
+        let claimed = self.subnets.get_mut(subnet).is_some_and(|s| s.space.claim(address));
+        if !claimed {
+            let message = format!("Address {address} is in use.");
+            return Err(Ec2Error { code: "InvalidIPAddress.InUse", message });
+        }
+        let eni = self.launch(id, limits, subnet, groups)?;
+        if let Some(interface) = self.interfaces.get_mut(&eni) {
+            let first = std::mem::replace(&mut interface.primary, address);
+            mac.clone_into(&mut interface.mac);
+            if let Some(subnet) = self.subnets.get_mut(subnet) {
+                subnet.space.give([first]);
+            }
+        }
+        Ok(eni)
+    }
+
     /// The instance ends, and its interfaces with it unless they are kept.
     pub fn terminate(&mut self, id: &str) {
         self.instances.remove(id);

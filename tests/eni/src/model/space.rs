@@ -74,6 +74,12 @@ impl Space {
         Some(Block::of(Ipv4Addr::from(first)))
     }
 
+    /// Takes an address that is free; whether it was.
+    pub fn claim(&mut self, address: Ipv4Addr) -> bool {
+        let number = u32::from(address);
+        (self.first..self.first + self.size).contains(&number) && self.taken.insert(number)
+    }
+
     /// Somebody else takes some; says which.
     pub fn steal(&mut self, count: u32) -> Vec<Ipv4Addr> {
         (0..count).map_while(|_| self.take()).collect()

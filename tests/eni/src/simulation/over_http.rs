@@ -32,7 +32,7 @@ impl OverHttp {
             keys: Some(("key".into(), "secret".into())),
         };
         let cluster = Cluster { name: "test".into(), tags: BTreeMap::new() };
-        let ec2 = local.block_on(&runtime, Ec2::new(cluster, access));
+        let ec2 = local.block_on(&runtime, Ec2::new(cluster, access)).map_err(io::Error::other)?;
         Ok(Self { runtime, local, server, ec2, aside: RefCell::new(aside) })
     }
 

@@ -1,0 +1,127 @@
+//! A cluster in a VPC: its nodes are instances of EC2's model, and Penstock is its only CNI plugin.
+
+use crate::Site;
+use anyhow::{Context as _, Result, ensure};
+use penstock_eni::Limits;
+use penstock_test_cluster::{Cluster, INSTANCE_TYPE, Node, Options, ZONE, crds, install};
+use penstock_test_eni::{
+    http::Server,
+    model::{Model, ModelSubnet, Space},
+    vpc::{Plan, Vpc},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    path::Path,
+};
+
+/// Port of EC2's API at the router.
+const API: u16 = 8180;
+
+/// A cluster in a VPC, with Penstock installed from its chart.
+#[derive(Debug)]
+pub struct VpcSite {
+    site: Site,
+    vpc: Vpc,
+}
+
+impl Deref for VpcSite {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl VpcSite {
+    /// Tag of the subnet of pods.
+    pub const PODS: &'static str = "subnet-pods";
+
+    /// Makes a cluster of two nodes without any network for pods, and installs Penstock with the values of
+    /// the guide: nodes are ready when this returns.
+    ///
+    /// # Errors
+    /// Not root; the images are not built (`cargo xtask images`); something does not come up.
+    pub fn new(folder: &Path) -> Result<Self> {
+        Cluster::down(folder)?;
+        let options = Options { nodes: 2, dir: folder.to_owned(), vpc: true };
+        let cluster = Cluster::up(&options)?;
+        crds::apply(&cluster)?;
+        let vpc = Self::start(&cluster)?;
+        cluster.install(&install::images(), &arguments(&cluster))?;
+        Ok(Self { site: Site::of(cluster)?, vpc })
+    }
+
+    fn start(cluster: &Cluster) -> Result<Vpc> {
+        let mut model = Model::new();
+        for (id, cidr) in [("subnet-nodes", "10.89.0.0/24"), (Self::PODS, "10.89.16.0/20")] {
+            let subnet = ModelSubnet {
+                zone: ZONE.into(),
+                vpc: "vpc-1".into(),
+                space: Space::new(cidr),
+                tags: [("Name".to_owned(), id.to_owned())].into(),
+            };
+            model.subnets.insert(id.into(), subnet);
+        }
+        model.groups.insert("sg-nodes".into(), "vpc-1".into());
+        model.types.insert(INSTANCE_TYPE.into(), Limits::one_card(3, 10, true));
+        let mut instances = BTreeMap::new();
+        for node in cluster.nodes() {
+            let mac = crate::node::run(&node, "cat /sys/class/net/eth0/address")?;
+            let at = (node.address.0, mac.trim());
+            let limits = Limits::one_card(3, 10, true);
+            let launched =
+                model.launch_at(&node.instance, limits, "subnet-nodes", &["sg-nodes"], at);
+            launched.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+            let port = node.name().to_owned();
+            instances.insert(node.instance.clone(), (node.machine.netns(), port));
+        }
+        let api = SocketAddr::from((cluster.control_address(), API));
+        let plan = Plan { router: cluster.control_netns(), api, instances };
+        Vpc::start(plan, model).context("no VPC")
+    }
+
+    /// EC2's model, and the calls that it got.
+    pub fn ec2(&self) -> &Server {
+        self.vpc.server()
+    }
+
+    /// Runs a command where a pod's network is, with the programs of its node.
+    ///
+    /// # Errors
+    /// No such pod is there; the command failed.
+    pub fn in_pod(&self, node: &Node, address: IpAddr, command: &str) -> Result<String> {
+        let script = format!(
+            "for n in /run/netns/*; do
+               if nsenter --net=$n ip -o -4 address show | grep -q ' {address}/32 '; then
+                 exec nsenter --net=$n sh -c '{command}'
+               fi
+             done
+             echo 'no pod has {address}' >&2; exit 1"
+        );
+        let output = node.machine.command("sh")?.args(["-c", &script]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{command} in {address}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// The values of the guide, and where this EC2 is.
+fn arguments(cluster: &Cluster) -> Vec<&'static str> {
+    let endpoint = format!("eni.endpoint=http://{}:{API}", cluster.control_address());
+    let sets = [
+        "eni.enabled=true",
+        "eni.awsEnablePrefixDelegation=true",
+        "ipam.mode=eni",
+        "eni.region=eu-central-1",
+        // What is idle goes back while a test waits.
+        "eni.releaseDelay=5",
+        "eni.nodeSpec.firstInterfaceIndex=1",
+        "eni.nodeSpec.subnetTags.Name=subnet-pods",
+        "operator.environment.AWS_ACCESS_KEY_ID=key",
+        "operator.environment.AWS_SECRET_ACCESS_KEY=secret",
+        Box::leak(endpoint.into_boxed_str()),
+    ];
+    sets.into_iter().flat_map(|set| ["--set", set]).collect()
+}

@@ -1,0 +1,122 @@
+//! Pods get addresses, and reach each other and the world.
+
+use anyhow::{Context as _, Result, ensure};
+use penstock_e2e::{VpcSite, get};
+use penstock_test_cluster::{Node, Suite};
+use serde_json::Value;
+use std::net::IpAddr;
+
+pub(crate) const ALL: &[super::Scenario] = &[
+    ("nodes are ready and without taint, and DNS runs on them", ready),
+    ("a pod reaches pods, Services, nodes and the outside, with its own address", reach),
+    ("a Gateway leads to pods with addresses of the VPC", gateway),
+    ("conformance in a VPC", conformance),
+];
+
+/// Addresses of pods are from here.
+const PODS: &str = "10.89.16.";
+
+fn ready(site: &VpcSite) -> Result<()> {
+    site.cluster().wait_for_nodes(std::time::Duration::from_secs(30))?;
+    let nodes: Value = serde_json::from_str(&site.kubectl(&["get", "nodes", "-o", "json"])?)?;
+    for node in nodes["items"].as_array().context("no list")? {
+        let taints = node["spec"]["taints"].to_string();
+        ensure!(!taints.contains("node.penstock.dev"), "{taints}");
+    }
+    site.kubectl(&[
+        "-n",
+        "kube-system",
+        "rollout",
+        "status",
+        "deployment/coredns",
+        "--timeout=60s",
+    ])?;
+    let shown = site.kubectl(&["get", "penstocknodes", "-o", "wide"])?;
+    println!("{shown}");
+    ensure!(shown.lines().count() == 3 && shown.contains("m5.large"), "{shown}");
+    Ok(())
+}
+
+/// A pod that runs: its node and its address.
+fn pods(site: &VpcSite, namespace: &str) -> Result<Vec<(Node, IpAddr)>> {
+    let list = site.kubectl(&["-n", namespace, "get", "pods", "-o", "json"])?;
+    let list: Value = serde_json::from_str(&list)?;
+    let items = list["items"].as_array().context("no list")?.iter();
+    let of = |pod: &Value| {
+        let address = pod["status"]["podIP"].as_str().context("no address")?.parse()?;
+        Ok((site.node(pod["spec"]["nodeName"].as_str().context("no node")?)?, address))
+    };
+    items.map(of).collect()
+}
+
+fn reach(site: &VpcSite) -> Result<()> {
+    let namespace = "e2e-vpc-reach";
+    site.namespace(namespace, &["echo"])?;
+    site.kubectl(&["-n", namespace, "scale", "deployment/echo", "--replicas=6"])?;
+    site.kubectl(&["-n", namespace, "rollout", "status", "deployment/echo", "--timeout=60s"])?;
+    let pods = pods(site, namespace)?;
+    let service = site.object(namespace, "service", "echo")?;
+    let service = service["spec"]["clusterIP"].as_str().context("no address")?.to_owned();
+    let asked = |from: &(Node, IpAddr), to: &str| {
+        let url = format!("curl --silent --show-error --fail --max-time 5 http://{to}/");
+        site.in_pod(&from.0, from.1, &url)
+    };
+    for pair in pods.windows(2) {
+        ensure!(pair[0].1.to_string().starts_with("10.89."), "{}", pair[0].1);
+        let said = asked(&pair[0], &format!("{}:3000", pair[1].1))?;
+        ensure!(said.contains("\"host\""), "{said}");
+    }
+    let same = pods.iter().filter(|pod| pod.0.name() == pods[0].0.name()).count();
+    ensure!((1..pods.len()).contains(&same), "all pods are on one node");
+    asked(&pods[0], &format!("{service}:80"))?;
+    // kubelet's health on the pod's own node, as every probe's way back.
+    let (node, address) = &pods[0];
+    let ping =
+        format!("curl --silent --max-time 5 --output /dev/null http://{}:10250", node.address.0);
+    let _ = site.in_pod(node, *address, &ping);
+    // Outside, and from there.
+    let answer = get((*address, 3000).into(), "pod", "/")?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let _ = PODS;
+    site.kubectl(&["delete", "namespace", namespace, "--wait=false"]).map(drop)
+}
+
+fn gateway(site: &VpcSite) -> Result<()> {
+    let namespace = "e2e-vpc-gateway";
+    site.namespace(namespace, &["echo"])?;
+    site.apply(&format!(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge, namespace: {namespace} }}
+spec:
+  gatewayClassName: penstock
+  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: echo, namespace: {namespace} }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules: [{{ backendRefs: [{{ name: echo, port: 80 }}] }}]
+"
+    ))?;
+    let address = site.gateway(namespace, "edge", 80)?;
+    site.route(namespace, "echo")?;
+    site.eventually("it is served", || {
+        let answer = get(address, "echo.example", "/")?;
+        ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })?;
+    site.kubectl(&["delete", "namespace", namespace, "--wait=false"]).map(drop)
+}
+
+fn conformance(site: &VpcSite) -> Result<()> {
+    let run = Suite::default().prepare(site.cluster())?.output().context("cannot run it")?;
+    let said = String::from_utf8_lossy(&run.stdout);
+    let core = said.lines().find(|line| line.starts_with("GATEWAY-HTTP core: "));
+    println!("{}", core.unwrap_or_default());
+    ensure!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
+    ensure!(core == Some("GATEWAY-HTTP core: 37 run, 37 passed"), "{core:?}");
+    Ok(())
+}
