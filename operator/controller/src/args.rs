@@ -131,6 +131,15 @@ pub struct RunArgs {
     /// Taint (its key) that a node loses once its agent is ready; empty: taints are left alone.
     #[arg(long, default_value = "node.penstock.dev/agent-not-ready")]
     pub node_taint: String,
+    /// Seconds without its agent after which a node gets the taint back, so that no pods are started that
+    /// would get no address. Where addresses are not Penstock's it does not come back.
+    #[arg(
+        long,
+        default_value_t = 60,
+        env = "PENSTOCK_AGENT_ABSENCE",
+        value_parser = clap::value_parser!(u64).range(5..)
+    )]
+    pub agent_absence: u64,
     /// `eni` and `ipam` of the chart's values as JSON: nodes get their pods' addresses from EC2. Without
     /// it they do not
     #[arg(long, value_name = "JSON", env = "PENSTOCK_ADDRESSES")]
@@ -170,6 +179,8 @@ pub struct Options {
     pub refresh: Duration,
     /// See [`RunArgs::node_taint`].
     pub node_taint: String,
+    /// See [`RunArgs::agent_absence`].
+    pub agent_absence: Duration,
     /// See [`RunArgs::addresses`].
     pub addresses: Option<AddressOptions>,
     /// How modules are fetched.
@@ -207,6 +218,7 @@ impl RunArgs {
             grace: Duration::from_secs(self.node_grace),
             refresh: Duration::from_secs(self.module_refresh),
             node_taint: self.node_taint,
+            agent_absence: Duration::from_secs(self.agent_absence),
             addresses: self.addresses,
             fetch: FetchOptions {
                 plain_registries: self.plain_registry.into_iter().collect(),

@@ -124,7 +124,8 @@ pub async fn run_and_tell(
     background.spawn(nodes::follow(publisher.clone(), inbox.clone(), metrics.clone(), agents));
     if untaints {
         let (key, leading) = (options.node_taint.clone(), is_leading.clone());
-        let serving = options.addresses.is_some().then(|| serves.clone());
+        let serving = options.addresses.is_some();
+        let serving = serving.then(|| (serves.clone(), options.agent_absence));
         background.spawn(taints::follow(client.clone(), clock, key, leading, ready, serving));
     }
     let me = options.me.clone();

@@ -26,6 +26,6 @@ pub use cluster::{Cluster, Node, Options, default_dir};
 pub use conformance::Suite;
 pub use layout::VPC_RANGE;
 pub use machine::Machine;
-pub use node::{INSTANCE_TYPE, ZONE};
+pub use node::{AGENT_TAINT, INSTANCE_TYPE, ZONE};
 pub use rustix::process::Signal;
 pub use teardown::Remains;

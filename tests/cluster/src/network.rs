@@ -94,8 +94,10 @@ pub(crate) fn node(layout: &Layout, node: NodePlan, vpc: bool) -> Result<()> {
                  ip route add {cluster4}/32 dev {name}"
             ),
         )?;
-        let way = format!("ip route add {VPC_RANGE} via {} dev eth0", CONTROL.0);
-        run(&layout.netns(&name), &way)?;
+        // What an instance is told of itself comes from the router too.
+        let ways = [VPC_RANGE, "169.254.169.254"];
+        let ways = ways.map(|to| format!("ip route add {to} via {} dev eth0\n", CONTROL.0));
+        run(&layout.netns(&name), &ways.concat())?;
         return run(&client, &format!("ip link set {name} master lan up"));
     }
     run(&control, &format!("ip link set {name} master cluster up"))?;

@@ -22,7 +22,7 @@ pub const ZONE: &str = "eu-central-1a";
 /// Their type.
 pub const INSTANCE_TYPE: &str = "m5.large";
 /// The taint with which they begin.
-const AGENT_TAINT: &str = "node.penstock.dev/agent-not-ready";
+pub const AGENT_TAINT: &str = "node.penstock.dev/agent-not-ready";
 
 /// Writes the configurations of a node's programs and tells the machine what to run.
 pub(crate) fn define(

@@ -1,6 +1,6 @@
 //! A cluster in a VPC: its nodes are instances of EC2's model, and Penstock is its only CNI plugin.
 
-use crate::Site;
+use crate::{Site, repository};
 use anyhow::{Context as _, Result, ensure};
 use penstock_eni::Limits;
 use penstock_test_cluster::{Cluster, INSTANCE_TYPE, Node, Options, ZONE, crds, install};
@@ -35,7 +35,7 @@ impl Deref for VpcSite {
 }
 
 impl VpcSite {
-    /// Tag of the subnet of pods.
+    /// The subnet of pods.
     pub const PODS: &'static str = "subnet-pods";
 
     /// Makes a cluster of two nodes without any network for pods, and installs Penstock with the values of
@@ -49,19 +49,21 @@ impl VpcSite {
         let cluster = Cluster::up(&options)?;
         crds::apply(&cluster)?;
         let vpc = Self::start(&cluster)?;
-        cluster.install(&install::images(), &arguments(&cluster))?;
+        let arguments = arguments(&cluster);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        cluster.install(&install::images(), &arguments)?;
         Ok(Self { site: Site::of(cluster)?, vpc })
     }
 
     fn start(cluster: &Cluster) -> Result<Vpc> {
         let mut model = Model::new();
         for (id, cidr) in [("subnet-nodes", "10.89.0.0/24"), (Self::PODS, "10.89.16.0/20")] {
-            let subnet = ModelSubnet {
-                zone: ZONE.into(),
-                vpc: "vpc-1".into(),
-                space: Space::new(cidr),
-                tags: [("Name".to_owned(), id.to_owned())].into(),
-            };
+            let mut tags = BTreeMap::from([("Name".to_owned(), id.to_owned())]);
+            if id == Self::PODS {
+                tags.insert("penstock.dev/pods".into(), "true".into());
+            }
+            let (zone, vpc, space) = (ZONE.into(), "vpc-1".into(), Space::new(cidr));
+            let subnet = ModelSubnet { zone, vpc, space, tags };
             model.subnets.insert(id.into(), subnet);
         }
         model.groups.insert("sg-nodes".into(), "vpc-1".into());
@@ -107,21 +109,16 @@ impl VpcSite {
     }
 }
 
-/// The values of the guide, and where this EC2 is.
-fn arguments(cluster: &Cluster) -> Vec<&'static str> {
-    let endpoint = format!("eni.endpoint=http://{}:{API}", cluster.control_address());
+/// The values of the guide, and where this EC2 is. Region and keys come from the instance's metadata.
+fn arguments(cluster: &Cluster) -> Vec<String> {
+    let guide = repository().join("examples/eks/values.yaml");
     let sets = [
-        "eni.enabled=true",
-        "eni.awsEnablePrefixDelegation=true",
-        "ipam.mode=eni",
-        "eni.region=eu-central-1",
+        format!("eni.endpoint=http://{}:{API}", cluster.control_address()),
         // What is idle goes back while a test waits.
-        "eni.releaseDelay=5",
-        "eni.nodeSpec.firstInterfaceIndex=1",
-        "eni.nodeSpec.subnetTags.Name=subnet-pods",
-        "operator.environment.AWS_ACCESS_KEY_ID=key",
-        "operator.environment.AWS_SECRET_ACCESS_KEY=secret",
-        Box::leak(endpoint.into_boxed_str()),
+        "eni.releaseDelay=5".into(),
+        // Nor for a node whose agent stays away.
+        "operator.environment.PENSTOCK_AGENT_ABSENCE=20".into(),
     ];
-    sets.into_iter().flat_map(|set| ["--set", set]).collect()
+    let sets = sets.into_iter().flat_map(|set| ["--set".to_owned(), set]);
+    ["--values".to_owned(), guide.display().to_string()].into_iter().chain(sets).collect()
 }

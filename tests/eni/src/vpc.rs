@@ -4,7 +4,11 @@
 //! addresses of its interface, without asking who has them, and drops what comes from a port with another
 //! source, as a VPC does ("source/destination check" apart, which only looks at the instance's own).
 
-use crate::{http::Server, model::Model};
+use crate::{
+    http::Server,
+    metadata::{self, METADATA},
+    model::Model,
+};
 use penstock_config::address::{InterfaceId, Unit};
 use penstock_eni::Subnet;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -13,7 +17,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
     process::{Command, Stdio},
     sync::mpsc,
@@ -49,11 +53,10 @@ impl Vpc {
     pub fn start(plan: Plan, model: Model) -> io::Result<Self> {
         let (tell, told) = mpsc::channel();
         thread::Builder::new().name("vpc".into()).spawn(move || {
-            let started = enter(&plan.router).and_then(|()| Server::on_a_thread(model, plan.api));
+            let started = services(&plan, model);
             let server = started.as_ref().ok().cloned();
             let _ = tell.send(started);
             let Some(server) = server else { return };
-            server.model(|model| routers(model));
             let mut wiring = Wiring { plan, ports: BTreeMap::new() };
             loop {
                 let wanted = server.model(|model| wiring.wanted(model));
@@ -68,6 +71,16 @@ impl Vpc {
     pub fn server(&self) -> &Server {
         &self.server
     }
+}
+
+/// The API, and the instances' metadata, at the router.
+fn services(plan: &Plan, model: Model) -> io::Result<Server> {
+    enter(&plan.router)?;
+    routers(&model);
+    let server = Server::on_a_thread(model, plan.api)?;
+    server.wants_key(metadata::KEYS.0);
+    metadata::serve(server.clone(), METADATA)?;
+    Ok(server)
 }
 
 fn enter(netns: &str) -> io::Result<()> {
@@ -171,13 +184,14 @@ impl Port {
     }
 }
 
-/// The router has an address in each subnet.
+/// The router has an address in each subnet, and that of the metadata.
 fn routers(model: &Model) {
     let cidrs = model.subnets.values().map(|subnet| subnet.space.cidr());
     let subnets = cidrs.map(|cidr| Subnet { cidr, ..Subnet::default() });
-    let script: String = subnets
-        .filter_map(|subnet| subnet.router())
-        .map(|router| format!("ip address replace {router}/32 dev lo\n"))
+    let addresses = subnets.filter_map(|subnet| subnet.router()).map(IpAddr::V4);
+    let script: String = addresses
+        .chain([METADATA.ip()])
+        .map(|address| format!("ip address replace {address}/32 dev lo\n"))
         .collect();
     sh(&script);
 }

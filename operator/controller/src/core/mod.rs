@@ -19,7 +19,7 @@ pub use event::{
 pub use listing::is_built_in;
 pub(crate) use modules::name_of;
 pub use status::{Observed, Status, merge_patch};
-pub use taints::{TaintBook, Untaint};
+pub use taints::{Retaint, TaintBook};
 
 use book::StatusBook;
 use listing::Listing;

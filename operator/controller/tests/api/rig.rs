@@ -102,6 +102,7 @@ impl Rig {
             grace: Duration::from_secs(10),
             refresh: Duration::from_secs(300),
             node_taint: String::new(),
+            agent_absence: Duration::from_secs(60),
             addresses: self.addresses.clone(),
             fetch: penstock_modules::FetchOptions::default(),
             compiler: None,

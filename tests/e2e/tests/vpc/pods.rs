@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use penstock_e2e::{VpcSite, get};
-use penstock_test_cluster::{Node, Suite};
-use serde_json::Value;
+use penstock_test_cluster::{AGENT_TAINT, Node, Suite, install::NAMESPACE};
+use serde_json::{Value, json};
 use std::net::IpAddr;
 
 pub(crate) const ALL: &[super::Scenario] = &[
@@ -11,10 +11,8 @@ pub(crate) const ALL: &[super::Scenario] = &[
     ("a pod reaches pods, Services, nodes and the outside, with its own address", reach),
     ("a Gateway leads to pods with addresses of the VPC", gateway),
     ("conformance in a VPC", conformance),
+    ("a node whose agent stays away gets its taint back, and loses it with the agent", away),
 ];
-
-/// Addresses of pods are from here.
-const PODS: &str = "10.89.16.";
 
 fn ready(site: &VpcSite) -> Result<()> {
     site.cluster().wait_for_nodes(std::time::Duration::from_secs(30))?;
@@ -69,16 +67,35 @@ fn reach(site: &VpcSite) -> Result<()> {
     let same = pods.iter().filter(|pod| pod.0.name() == pods[0].0.name()).count();
     ensure!((1..pods.len()).contains(&same), "all pods are on one node");
     asked(&pods[0], &format!("{service}:80"))?;
-    // kubelet's health on the pod's own node, as every probe's way back.
+    // Its own node, where kubelet says that it wants TLS.
     let (node, address) = &pods[0];
-    let ping =
-        format!("curl --silent --max-time 5 --output /dev/null http://{}:10250", node.address.0);
-    let _ = site.in_pod(node, *address, &ping);
-    // Outside, and from there.
+    let kubelet = site.in_pod(
+        node,
+        *address,
+        &format!("curl --silent --show-error --max-time 5 http://{}:10250", node.address.0),
+    )?;
+    ensure!(kubelet.contains("HTTPS"), "{kubelet}");
+    // From outside.
     let answer = get((*address, 3000).into(), "pod", "/")?;
     ensure!(answer.status == 200, "{answer:?}");
-    let _ = PODS;
+    metadata(site, node, *address)?;
     site.kubectl(&["delete", "namespace", namespace, "--wait=false"]).map(drop)
+}
+
+/// A node is told what it is, and the keys of its role; a pod is not.
+fn metadata(site: &VpcSite, node: &Node, pod: IpAddr) -> Result<()> {
+    let session = "curl --silent --show-error --max-time 2 --request PUT \
+         --header X-aws-ec2-metadata-token-ttl-seconds:60 http://169.254.169.254/latest/api/token";
+    let token = penstock_e2e::node::run(node, session)?;
+    let instance = format!(
+        "curl --silent --show-error --fail --max-time 2 --header X-aws-ec2-metadata-token:{token} \
+         http://169.254.169.254/latest/meta-data/instance-id"
+    );
+    let instance = penstock_e2e::node::run(node, &instance)?;
+    ensure!(instance == node.instance, "{instance}");
+    let told = site.in_pod(node, pod, session);
+    ensure!(told.is_err(), "a pod got a session of its node: {told:?}");
+    Ok(())
 }
 
 fn gateway(site: &VpcSite) -> Result<()> {
@@ -119,4 +136,38 @@ fn conformance(site: &VpcSite) -> Result<()> {
     ensure!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
     ensure!(core == Some("GATEWAY-HTTP core: 37 run, 37 passed"), "{core:?}");
     Ok(())
+}
+
+fn away(site: &VpcSite) -> Result<()> {
+    let node = site.cluster().nodes().remove(0);
+    let taints = || -> Result<String> {
+        Ok(site.object("", "node", node.name())?["spec"]["taints"].to_string())
+    };
+    let affinity = |term: Value| {
+        json!({"spec": {"template": {"spec": {"affinity": term}}}}).to_string()
+    };
+    let elsewhere = json!({"nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{
+            "matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [node.name()]},
+            ],
+        }]},
+    }});
+    let patch = |term: Value| {
+        let patch = affinity(term);
+        let patch = ["patch", "daemonset/penstock-agent", "--type=merge", "-p", &patch];
+        site.kubectl(&[&["-n", NAMESPACE], &patch[..]].concat())
+    };
+    patch(elsewhere)?;
+    site.eventually("the taint is back", || {
+        let taints = taints()?;
+        ensure!(taints.contains(AGENT_TAINT) && taints.contains("NoSchedule"), "{taints}");
+        Ok(())
+    })?;
+    patch(Value::Null)?;
+    site.eventually("the taint is gone", || {
+        let taints = taints()?;
+        ensure!(!taints.contains(AGENT_TAINT), "{taints}");
+        Ok(())
+    })
 }

@@ -24,6 +24,7 @@ struct Shared {
     model: Mutex<Model>,
     trouble: Mutex<Vec<Trouble>>,
     calls: Mutex<BTreeMap<String, u32>>,
+    key: Mutex<Option<&'static str>>,
 }
 
 /// The model behind HTTP. It ends with the runtime.
@@ -96,6 +97,11 @@ impl Server {
         self.shared.trouble.lock().push(trouble);
     }
 
+    /// From now on calls are signed with this access key, or refused.
+    pub fn wants_key(&self, key: &'static str) {
+        *self.shared.key.lock() = Some(key);
+    }
+
     /// Calls by name that arrived.
     pub fn calls(&self) -> BTreeMap<String, u32> {
         self.shared.calls.lock().clone()
@@ -111,7 +117,10 @@ async fn respond(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Lost> {
-    let signed = request.headers().contains_key("authorization");
+    let signature = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let signed = signature.is_some();
+    let wanted = *shared.key.lock();
+    let known = wanted.is_none_or(|key| signature.is_some_and(|by| by.contains(key)));
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let ask = Ask::new(&body);
     *shared.calls.lock().entry(ask.action().to_owned()).or_default() += 1;
@@ -121,6 +130,10 @@ async fn respond(
         _ if !signed => Err(Ec2Error {
             code: "MissingAuthenticationToken",
             message: "Request is missing Authentication Token".into(),
+        }),
+        _ if !known => Err(Ec2Error {
+            code: "AuthFailure",
+            message: "AWS was not able to validate the provided access credentials".into(),
         }),
         _ => answer(&mut shared.model.lock(), &ask),
     };

@@ -54,7 +54,7 @@ impl<C: Cloud> World<C> {
     pub(super) fn check_quiet(&self) -> Result<(), Violation> {
         let Some(operator) = &self.operator else { return Ok(()) };
         for node in &self.nodes {
-            let machine = &operator.machines[&node.instance];
+            let machine = operator.machine(&node.name);
             let settings = &machine.node().settings;
             let Some(pool) = &node.pool else { continue };
             let report = pool.report();
@@ -101,7 +101,7 @@ impl<C: Cloud> World<C> {
         }
         let Some(operator) = &self.operator else { return Ok(()) };
         for node in &self.nodes {
-            let machine = &operator.machines[&node.instance];
+            let machine = operator.machine(&node.name);
             if let Some((held, release)) = machine.node().releases.first_key_value() {
                 let what = format!("{held} of {}: {release:?}: {:?}", node.instance, machine);
                 return Err(

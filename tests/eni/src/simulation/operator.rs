@@ -1,57 +1,83 @@
-//! The operator: a machine for each node, and what they share.
+//! The operator: the desk of all nodes.
 
-use super::cloud::VPC;
+use super::cloud::{Cloud, VPC};
 use penstock_eni::{
-    Instance, Leaks, Limits, Machine, SecurityGroup, Settings, Shared, Time, Watermarks,
+    Desk, Eni, Event, Failure, Instance, Limits, Look, Machine, NodeKey, SecurityGroup, Settings,
+    Time, Watermarks,
 };
 use std::{collections::BTreeMap, time::Duration};
+
+/// The type of all instances.
+const TYPE: &str = "m5.large";
 
 /// An operator that leads.
 #[derive(Debug)]
 pub(super) struct SimOperator {
     /// Its term.
     pub(super) term: u32,
-    /// From another one, if there was one.
-    took_over: Option<Time>,
-    /// By instance.
-    pub(super) machines: BTreeMap<String, Machine>,
-    pub(super) shared: Shared,
-    pub(super) leaks: Leaks,
+    pub(super) desk: Desk,
+    /// When it is to be woken next.
+    pub(super) wake: u64,
 }
 
 impl SimOperator {
-    pub(super) fn new(term: u32, now: u64) -> Self {
-        let took_over = (term > 1).then_some(Time(now));
-        let id = "sg-node".to_owned();
-        let group = SecurityGroup { id: id.clone(), vpc: VPC.into(), ..SecurityGroup::default() };
-        let shared = Shared { groups: [(id, group)].into(), ..Shared::default() };
-        Self { term, took_over, machines: BTreeMap::new(), shared, leaks: Leaks::default() }
+    pub(super) fn new(term: u32, seed: u64, now: u64) -> Self {
+        let desk = Desk::new(settings(seed), term, Some(Time(now)), Time(now));
+        Self { term, desk, wake: u64::MAX }
     }
 
-    /// Nodes that are new, and nodes that are gone.
-    pub(super) fn nodes(&mut self, instances: &[String], seed: u64, now: u64) {
-        self.machines.retain(|instance, _| instances.contains(instance));
-        for (number, instance) in instances.iter().enumerate() {
-            let new = || {
-                let settings = settings(seed, number);
-                let mut machine =
-                    Machine::new(at(instance), settings, self.term, self.took_over, Time(now));
-                let input = penstock_eni::Input::Limits(Some(limits()));
-                machine.step(input, &mut Shared::default(), Time(now.saturating_sub(1)));
-                machine
-            };
-            self.machines.entry(instance.clone()).or_insert_with(new);
+    /// What is known of a node.
+    ///
+    /// # Panics
+    /// Where it was never heard of.
+    pub(super) fn machine(&self, node: &str) -> &Machine {
+        self.desk.machine(node).expect("every node was named")
+    }
+}
+
+/// What the API server says of a node's instance: where it is, its first interface says.
+pub(super) fn instance(id: &str) -> Instance {
+    Instance {
+        id: id.to_owned(),
+        kind: TYPE.into(),
+        zone: "a".into(),
+        ..Instance::default()
+    }
+}
+
+/// What EC2 answers to a look: a node's interfaces as they are `seen`, all else as it is now.
+pub(super) fn answer(
+    cloud: &impl Cloud,
+    look: Look,
+    begun: Time,
+    seen: impl FnOnce(&NodeKey) -> Vec<Eni>,
+) -> Event {
+    match look {
+        Look::Vpc(vpc) => {
+            let id = "sg-node".to_owned();
+            let group =
+                SecurityGroup { id: id.clone(), vpc: VPC.into(), ..SecurityGroup::default() };
+            Event::Vpc(vpc, Ok((cloud.subnets(), BTreeMap::from([(id, group)]))))
+        }
+        Look::Type(kind) => {
+            let limits = (kind == TYPE).then(limits);
+            Event::Type(kind, Ok(limits))
+        }
+        Look::Loose(_) => Event::Loose(Ok(cloud.loose())),
+        Look::Interfaces(key) => {
+            let seen = seen(&key);
+            Event::Described(key, begun, Ok(seen))
         }
     }
 }
 
-fn at(instance: &str) -> Instance {
-    Instance {
-        id: instance.to_owned(),
-        kind: "m5.large".into(),
-        zone: "a".into(),
-        vpc: VPC.into(),
-        subnet: super::FIRST.into(),
+/// The same where EC2 refuses it.
+pub(super) fn refused(look: Look, begun: Time, failure: Failure) -> Event {
+    match look {
+        Look::Vpc(vpc) => Event::Vpc(vpc, Err(failure)),
+        Look::Type(kind) => Event::Type(kind, Err(failure)),
+        Look::Loose(_) => Event::Loose(Err(failure)),
+        Look::Interfaces(key) => Event::Described(key, begun, Err(failure)),
     }
 }
 
@@ -60,9 +86,9 @@ pub(super) fn limits() -> Limits {
     Limits::one_card(3, 10, true)
 }
 
-/// Each node differs: with and without prefixes, with its first interface and without.
-pub(super) fn settings(seed: u64, number: usize) -> Settings {
-    let mut random = fastrand::Rng::with_seed(seed ^ (number as u64 + 1));
+/// Each script has others: with and without prefixes, with the nodes' first interfaces and without.
+pub(super) fn settings(seed: u64) -> Settings {
+    let mut random = fastrand::Rng::with_seed(seed ^ 1);
     Settings {
         watermarks: Watermarks {
             min_allocate: random.u32(0..6),

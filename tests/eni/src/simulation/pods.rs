@@ -10,6 +10,8 @@ use std::{
 /// A node.
 #[derive(Debug, Default)]
 pub(super) struct SimNode {
+    /// Its name.
+    pub(super) name: String,
     /// Its EC2 instance.
     pub(super) instance: String,
     /// Its agent; absent while it is away.
@@ -26,8 +28,8 @@ pub(super) struct SimNode {
 }
 
 impl SimNode {
-    pub(super) fn new(instance: String) -> Self {
-        let mut node = Self { instance, ..Self::default() };
+    pub(super) fn new(name: String, instance: String) -> Self {
+        let mut node = Self { name, instance, ..Self::default() };
         node.begin();
         node
     }

@@ -3,16 +3,15 @@
 use super::{
     Violation,
     cloud::{Cloud, InMemory},
-    operator::{SimOperator, limits},
+    operator::{SimOperator, answer, instance, limits, refused},
     pods::SimNode,
     script::{Move, Script},
 };
 use penstock_config::address::{InterfaceId, NodeAddresses, Report};
-use penstock_eni::{Action, CallId, Eni, Failure, Input, Outcome, Output, Time};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
+use penstock_eni::{
+    Action, CallId, Effect, Eni, Event as Heard, Failure, Look, NodeKey, Outcome, Time,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How old what a description shows may be.
 const LAG: u64 = 8_000;
@@ -37,9 +36,9 @@ pub struct Summary {
 /// Something on its way.
 #[derive(Clone, Debug)]
 enum Event {
-    Execute { term: u32, instance: String, id: CallId, action: Action, answered: bool },
-    Answer { term: u32, instance: String, id: CallId, result: Result<Outcome, Failure> },
-    Described { term: u32, instance: String, begun: u64, enis: Vec<Eni> },
+    Execute { term: u32, key: NodeKey, id: CallId, action: Action, answered: bool },
+    /// The operator of a term hears of something.
+    Heard { term: u32, what: Box<Heard> },
     Report { term: u32, instance: String, report: Report },
     Tell { instance: String, told: NodeAddresses },
     Device { instance: String, id: InterfaceId },
@@ -112,7 +111,7 @@ impl<C: Cloud> World<C> {
             step: 0,
             cloud,
             nodes: Vec::new(),
-            operator: Some(SimOperator::new(1, 0)),
+            operator: Some(SimOperator::new(1, script.seed, 0)),
             random: fastrand::Rng::with_seed(script.seed),
             seed: script.seed,
             queue: BTreeMap::new(),
@@ -128,18 +127,18 @@ impl<C: Cloud> World<C> {
             told: std::env::var_os("PENSTOCK_ENI_TRACE").is_some(),
         };
         for _ in 0..script.nodes.max(1) {
-            let node = world.launch();
+            let node = world.launch(world.nodes.len());
             world.nodes.push(node);
         }
         world.later(0, Event::Second);
         world
     }
 
-    fn launch(&mut self) -> SimNode {
+    fn launch(&mut self, at: usize) -> SimNode {
         self.instances += 1;
         let instance = format!("i-{}", self.instances);
         self.cloud.launch(&instance, limits());
-        SimNode::new(instance)
+        SimNode::new(format!("node-{at}"), instance)
     }
 
     fn later(&mut self, after: u64, event: Event) {
@@ -201,7 +200,7 @@ impl<C: Cloud> World<C> {
             Move::Replaced(node) => {
                 let old = self.nodes[at(node)].instance.clone();
                 self.cloud.terminate(&old);
-                self.nodes[at(node)] = self.launch();
+                self.nodes[at(node)] = self.launch(at(node));
             }
         }
         // A pod's need is said at once.
@@ -229,17 +228,16 @@ impl<C: Cloud> World<C> {
         }
         match event {
             Event::Second => self.second(),
-            Event::Execute { term, instance, id, action, answered } => {
-                self.execute(term, instance, id, &action, answered);
+            Event::Execute { term, key, id, action, answered } => {
+                self.execute(term, key, id, &action, answered);
             }
-            Event::Answer { term, instance, id, result } => {
-                self.input(term, &instance, Input::Done(id, result));
-            }
-            Event::Described { term, instance, begun, enis } => {
-                self.input(term, &instance, Input::Described { begun: Time(begun), enis });
-            }
+            Event::Heard { term, what } => self.hear(term, *what),
             Event::Report { term, instance, report } => {
-                self.input(term, &instance, Input::Reported(report));
+                // The connection of an instance that is gone is gone with it.
+                if let Some(node) = self.nodes.iter().find(|node| node.instance == instance) {
+                    let name = node.name.clone();
+                    self.hear(term, Heard::Reported(name, report));
+                }
             }
             Event::Tell { instance, told } => {
                 if let Some(node) = self.nodes.iter_mut().find(|n| n.instance == instance)
@@ -261,7 +259,7 @@ impl<C: Cloud> World<C> {
             Event::OperatorBegins => {
                 if self.operator.is_none() {
                     self.term += 1;
-                    self.operator = Some(SimOperator::new(self.term, self.now));
+                    self.operator = Some(SimOperator::new(self.term, self.seed, self.now));
                 }
             }
             Event::AgentBegins { node } => {
@@ -293,32 +291,20 @@ impl<C: Cloud> World<C> {
             self.nodes[at].ask_again(self.now);
             self.report(at);
         }
-        let instances: Vec<_> = self.nodes.iter().map(|node| node.instance.clone()).collect();
-        let Some(operator) = &mut self.operator else { return };
-        operator.nodes(&instances, self.seed, self.now);
-        if (self.now / 1000).is_multiple_of(30) {
-            self.collect(&instances);
+        let Some(term) = self.operator.as_ref().map(|operator| operator.term) else { return };
+        let nodes: Vec<_> =
+            self.nodes.iter().map(|n| (n.name.clone(), n.instance.clone())).collect();
+        for (name, id) in &nodes {
+            self.hear(term, Heard::Node(name.clone(), instance(id)));
         }
-        // Now and then the shared view of the VPC is made anew; what calls found out stays.
-        let Some(operator) = &mut self.operator else { return };
-        let subnets = (self.now / 1000).is_multiple_of(10) || operator.shared.subnets.is_empty();
-        for (id, seen) in subnets.then(|| self.cloud.subnets()).into_iter().flatten() {
-            let known = operator.shared.subnets.entry(id).or_insert_with(|| seen.clone());
-            known.free = seen.free;
-        }
-        let term = operator.term;
-        for instance in instances {
-            self.input(term, &instance, Input::Tick);
-        }
-    }
-
-    fn collect(&mut self, instances: &[String]) {
-        let Some(operator) = &mut self.operator else { return };
-        let nodes = instances.iter().cloned().collect();
-        let grace = Duration::from_secs(60);
-        let leaked = operator.leaks.observe(&self.cloud.loose(), &nodes, grace, Time(self.now));
-        for interface in leaked {
-            let _ = self.cloud.call("", "", &Action::Delete { interface });
+        self.hear(term, Heard::NodesKnown);
+        self.hear(term, Heard::Tick);
+        // A connection that was lost is made anew, and all is said again.
+        for (name, instance) in nodes {
+            let machine = self.operator.as_ref().and_then(|operator| operator.desk.machine(&name));
+            if let Some(told) = machine.and_then(|machine| machine.told()).cloned() {
+                self.later(20, Event::Tell { instance, told });
+            }
         }
     }
 
@@ -346,40 +332,66 @@ impl<C: Cloud> World<C> {
         if self.random.u8(..) < 40 { self.random.u64(1..4000) } else { self.random.u64(1..50) }
     }
 
-    fn input(&mut self, term: u32, instance: &str, input: Input) {
+    /// The operator of a term, if it is still there, hears of something.
+    fn hear(&mut self, term: u32, what: Heard) {
         let now = self.now;
         let Some(operator) = self.operator.as_mut().filter(|operator| operator.term == term) else {
             return;
         };
-        let Some(machine) = operator.machines.get_mut(instance) else { return };
-        let again = matches!(input, Input::Tick).then(|| machine.told().cloned()).flatten();
-        let outputs = machine.step(input, &mut operator.shared, Time(now));
-        for output in outputs {
-            self.output(term, instance, output);
+        let effects = operator.desk.step(what, Time(now));
+        let due = operator.desk.due().0.max(now + 1);
+        let sooner = due < operator.wake || operator.wake <= now;
+        if sooner {
+            operator.wake = due;
         }
-        // A connection that was lost is made anew, and all is said again.
-        if let Some(told) = again {
-            self.later(20, Event::Tell { instance: instance.to_owned(), told });
+        for effect in effects {
+            self.effect(term, effect);
+        }
+        if sooner {
+            self.later(due - now, Event::Heard { term, what: Box::new(Heard::Tick) });
         }
     }
 
-    fn output(&mut self, term: u32, instance: &str, output: Output) {
-        let instance = instance.to_owned();
-        match output {
-            Output::Call(id, action) => self.call(term, instance, id, action),
-            Output::Describe => {
-                let lag = self.random.u64(0..LAG);
-                let seen = self.seen(&instance, self.now.saturating_sub(lag));
-                self.summary.descriptions += 1;
-                let after = self.random.u64(20..2000);
-                self.later(after, Event::Described { term, instance, begun: self.now, enis: seen });
+    fn effect(&mut self, term: u32, effect: Effect) {
+        match effect {
+            Effect::Call(key, id, action) => self.call(term, key, id, action),
+            Effect::Look(look) => self.look(term, look),
+            Effect::Delete(interface) => {
+                let result = self.cloud.call("", "", &Action::Delete { interface }).map(drop);
+                self.heard_later(50, term, Heard::Deleted(result));
             }
-            Output::Tell(told) => {
-                let after = self.message();
-                self.later(after, Event::Tell { instance, told });
+            Effect::Tell(node, told) => {
+                if let Some(at) = self.nodes.iter().find(|at| at.name == node) {
+                    let instance = at.instance.clone();
+                    let after = self.message();
+                    self.later(after, Event::Tell { instance, told });
+                }
             }
-            Output::Problem(_) => {}
+            Effect::Problem(..) => {}
         }
+    }
+
+    fn heard_later(&mut self, after: u64, term: u32, what: Heard) {
+        self.later(after, Event::Heard { term, what: Box::new(what) });
+    }
+
+    fn look(&mut self, term: u32, look: Look) {
+        let now = self.now;
+        if self.is_throttled() {
+            return self.heard_later(50, term, refused(look, Time(now), throttled()));
+        }
+        let lag = self.random.u64(0..LAG);
+        self.summary.descriptions += u32::from(matches!(look, Look::Interfaces(_)));
+        let seen = |key: &NodeKey| self.seen(&key.instance, now.saturating_sub(lag));
+        let what = answer(&self.cloud, look, Time(now), seen);
+        let after = self.random.u64(20..2000);
+        self.heard_later(after, term, what);
+    }
+
+    fn is_throttled(&mut self) -> bool {
+        let is = self.throttled > 0;
+        self.throttled = self.throttled.saturating_sub(1);
+        is
     }
 
     /// An instance's interfaces, as they were at a time.
@@ -388,20 +400,17 @@ impl<C: Cloud> World<C> {
         then.map_or_else(|| self.cloud.interfaces(instance), |(.., enis)| enis.clone())
     }
 
-    fn call(&mut self, term: u32, instance: String, id: CallId, action: Action) {
-        if self.throttled > 0 {
-            self.throttled -= 1;
-            let result = Err(Failure::of_ec2("RequestLimitExceeded", "Request limit exceeded."));
-            self.later(50, Event::Answer { term, instance, id, result });
-            return;
+    fn call(&mut self, term: u32, key: NodeKey, id: CallId, action: Action) {
+        let name = action.name();
+        if self.is_throttled() {
+            return self.heard_later(50, term, Heard::Called(key, id, name, Err(throttled())));
         }
         let (reaches, answered) = (self.lost_calls == 0, self.lost_answers == 0);
         self.lost_calls = self.lost_calls.saturating_sub(1);
         self.lost_answers = self.lost_answers.saturating_sub(1);
         if !(reaches && answered) {
             let result = Err(Failure::no_answer());
-            let event = Event::Answer { term, instance: instance.clone(), id, result };
-            self.later(NO_ANSWER, event);
+            self.heard_later(NO_ANSWER, term, Heard::Called(key.clone(), id, name, result));
         }
         if reaches {
             // One that is given up may take effect later all the same.
@@ -411,25 +420,23 @@ impl<C: Cloud> World<C> {
                 _ => 1000,
             };
             let after = self.random.u64(20..most);
-            self.later(after, Event::Execute { term, instance, id, action, answered });
+            self.later(after, Event::Execute { term, key, id, action, answered });
         }
     }
 
-    fn execute(
-        &mut self,
-        term: u32,
-        instance: String,
-        id: CallId,
-        action: &Action,
-        answered: bool,
-    ) {
-        self.past.push((self.now, instance.clone(), self.cloud.truth(&instance)));
+    fn execute(&mut self, term: u32, key: NodeKey, id: CallId, action: &Action, answered: bool) {
+        let instance = &key.instance;
+        self.past.push((self.now, instance.clone(), self.cloud.truth(instance)));
         let token = format!("{instance}-{}-{}", id.term, id.count);
-        let result = self.cloud.call(&instance, &token, action);
+        let result = self.cloud.call(instance, &token, action);
         *self.summary.calls.entry(action.name()).or_default() += 1;
         if answered {
             let after = self.random.u64(5..400);
-            self.later(after, Event::Answer { term, instance, id, result });
+            self.heard_later(after, term, Heard::Called(key, id, action.name(), result));
         }
     }
+}
+
+fn throttled() -> Failure {
+    Failure::of_ec2("RequestLimitExceeded", "Request limit exceeded.")
 }
