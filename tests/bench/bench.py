@@ -15,11 +15,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from penstock_bench import (cluster, handshakes, http_load, instructions, memory,  # noqa: E402
-                            micro, pairs, report, workers)
+from penstock_bench import (addresses, cluster, handshakes, http_load,  # noqa: E402
+                            instructions, memory, micro, pairs, report, workers)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "cluster")
+MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "cluster",
+                "addresses")
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),
         "cluster": lambda: cluster.run(say),
+        "addresses": lambda: addresses.run(say),
     }
     results = {name: runs[name]() for name in chosen}
     if args.output == "json":

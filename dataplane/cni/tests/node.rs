@@ -2,7 +2,9 @@
 
 use penstock_agent::{AddressInput, Clerk, Counts, NodeWiring, StateFile, bind, serve};
 use penstock_config::address::{Epoch, Interface, InterfaceId, NodeAddresses, Report};
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::{
+    encoding::text::encode, metrics::histogram::Histogram, registry::Registry,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use std::{
@@ -11,9 +13,10 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd as _,
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -22,6 +25,11 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
+
+/// Of what an answer takes inside the agent.
+const SECONDS: [f64; 13] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.5,
+];
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -74,6 +82,7 @@ struct Agent {
     clerk: mpsc::Sender<AddressInput>,
     counts: watch::Receiver<Counts>,
     report: watch::Receiver<Report>,
+    adds: Histogram,
     threads: Vec<JoinHandle<()>>,
     stop: oneshot::Sender<()>,
 }
@@ -106,10 +115,11 @@ impl Node {
         let (reports, report) = watch::channel(Report::default());
         let (counting, counts) = watch::channel(Counts::default());
         let (clerk, inputs) = mpsc::channel();
+        let adds = Histogram::new(SECONDS);
+        let histogram = adds.clone();
         let deciding = self.namespace.enter(move || {
             let file = StateFile::open(&path).unwrap();
             let wiring = Box::new(NodeWiring::default());
-            let histogram = Histogram::new([0.001]);
             Clerk::new(file, wiring, reports, counting, histogram).run(&inputs);
         });
         let (stop, stopped) = oneshot::channel();
@@ -129,7 +139,7 @@ impl Node {
         });
         is_ready.recv().unwrap();
         let threads = vec![deciding, serving];
-        self.agent = Some(Agent { clerk, counts, report, threads, stop });
+        self.agent = Some(Agent { clerk, counts, report, adds, threads, stop });
     }
 
     fn stop(&mut self) {
@@ -175,31 +185,57 @@ impl Node {
 
     /// Starts the plugin for a pod.
     fn plugin(&self, command: &str, pod: &Pod, more: Value) -> Plugin {
-        let mut configuration = json!({
-            "cniVersion": "1.0.0", "name": "penstock", "type": "penstock-cni",
-            "agentSocket": self.socket(),
-        });
+        let mut configuration = configuration(&self.socket());
         configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.namespace.0, env!("CARGO_BIN_EXE_penstock-cni")])
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &pod.container)
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_NETNS", pod.namespace.path())
-            .env("CNI_PATH", "/opt/cni/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(configuration.to_string().as_bytes()).unwrap();
-        Plugin(child)
+        let (command, container, pod) =
+            (command.to_owned(), pod.container.clone(), pod.namespace.path());
+        let start = move || start(&command, &container, pod, &configuration);
+        Plugin(self.namespace.enter(start).join().unwrap())
     }
 
     fn add(&self, pod: &Pod) -> Ipv4Addr {
         let added = self.plugin("ADD", pod, json!({})).ok();
         let address = added["ips"][0]["address"].as_str().unwrap();
         address.strip_suffix("/32").unwrap().parse().unwrap()
+    }
+
+    /// Starts a plugin for each pod, `at_a_time` of them; gives how long each took.
+    fn burst(&self, pods: &[Pod], at_a_time: usize) -> Vec<Duration> {
+        let socket = self.socket();
+        let jobs: Vec<_> =
+            pods.iter().map(|pod| (pod.container.clone(), pod.namespace.path())).collect();
+        let jobs = Arc::new(Mutex::new(jobs));
+        let workers = (0..at_a_time).map(|_| {
+            let (jobs, socket) = (jobs.clone(), socket.clone());
+            self.namespace.enter(move || {
+                let next = || jobs.lock().unwrap().pop();
+                let took = |(container, pod)| {
+                    let begun = Instant::now();
+                    Plugin(start("ADD", &container, pod, &configuration(&socket))).ok();
+                    begun.elapsed()
+                };
+                std::iter::from_fn(next).map(took).collect::<Vec<_>>()
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        let mut took: Vec<_> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+        took.sort();
+        took
+    }
+
+    /// The least bound of the agent's histogram under which 99 of a hundred answers were.
+    fn inside(&self) -> f64 {
+        let mut registry = Registry::default();
+        registry.register("adds", "", self.agent().adds.clone());
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let buckets = text.lines().filter_map(|line| {
+            let (bound, count) = line.strip_prefix("adds_bucket{le=\"")?.split_once("\"} ")?;
+            Some((bound.parse().unwrap_or(f64::INFINITY), count.parse::<f64>().ok()?))
+        });
+        let buckets: Vec<(f64, f64)> = buckets.collect();
+        let all = buckets.last().unwrap().1;
+        buckets.iter().find(|(_, count)| *count >= 0.99 * all).unwrap().0
     }
 
     fn devices(&self) -> usize {
@@ -213,8 +249,31 @@ impl Drop for Node {
     }
 }
 
+fn configuration(socket: &Path) -> Value {
+    json!({
+        "cniVersion": "1.0.0", "name": "penstock", "type": "penstock-cni", "agentSocket": socket,
+    })
+}
+
+/// Starts the plugin in the network namespace of the calling thread.
+fn start(command: &str, container: &str, pod: PathBuf, configuration: &Value) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_penstock-cni"))
+        .env("CNI_COMMAND", command)
+        .env("CNI_CONTAINERID", container)
+        .env("CNI_IFNAME", "eth0")
+        .env("CNI_NETNS", pod)
+        .env("CNI_PATH", "/opt/cni/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(configuration.to_string().as_bytes()).unwrap();
+    child
+}
+
 /// A plugin that runs.
-struct Plugin(std::process::Child);
+struct Plugin(Child);
 
 impl Plugin {
     fn end(self) -> (bool, Value) {
@@ -353,4 +412,31 @@ fn a_pod_for_which_there_is_no_address_waits_and_then_is_told_why() {
     ended.0.kill().unwrap();
     let _ = ended.0.wait();
     node.eventually(|counts| counts.waiting == 0);
+}
+
+/// With `--nocapture` it prints what `make bench BENCH=addresses` shows. The bounds are those of a busy
+/// machine and a build for tests.
+#[test]
+fn two_hundred_pods_at_once_all_get_addresses_of_their_own() {
+    const PODS: usize = 200;
+    let blocks: Vec<_> = (0..2 * PODS / 16 + 1).map(|n| format!("10.0.{}.{}/28", n / 16, n % 16 * 16)).collect();
+    let blocks: Vec<_> = blocks.iter().map(String::as_str).collect();
+    let processors = thread::available_parallelism().unwrap().get();
+    for (name, at_a_time) in [("as many as processors", processors), ("all at once", PODS)] {
+        let node = Node::new();
+        node.tell(1, &blocks);
+        let pods: Vec<_> = (0..PODS).map(|n| Pod::new(&n.to_string())).collect();
+        let took = node.burst(&pods, at_a_time);
+        node.eventually(|counts| counts.used == PODS);
+        assert_eq!(node.devices(), PODS);
+        let inside = node.inside() * 1000.0;
+        let millis = |n: usize| took[n].as_secs_f64() * 1000.0;
+        println!(
+            "ADD of {PODS} pods, {name}: inside {inside:.1} ms, plugin {:.1} ms, median {:.1} ms",
+            millis(PODS * 99 / 100),
+            millis(PODS / 2)
+        );
+        assert!(inside <= 50.0, "inside the agent: {inside} ms");
+        assert!(took[PODS * 99 / 100] < Duration::from_secs(10), "{took:?}");
+    }
 }

@@ -13,6 +13,7 @@ TITLES = {
     "workers": "Upstream reuse and skew of load",
     "micro": "Single operations",
     "cluster": "In a cluster",
+    "addresses": "Addresses of pods",
 }
 FUNCTIONS = 16
 COMMANDS = {name: f"make bench BENCH={name}" for name in TITLES}
@@ -108,6 +109,10 @@ def _micro(rows):
                   [[r["program"], r["operation"], f"{r['ns']:.1f}"] for r in rows])
 
 
+def _addresses(rows):
+    return _table(["measure", "value"], [[r["measure"], r["value"]] for r in rows])
+
+
 def _cluster(found):
     steps = [[s["routes"], f"{s['first_answer']['mean_ms']:.1f}", f"{s['first_answer']['max_ms']:.1f}",
               s["added"], s["status_writes"]["httproutes"], s["status_writes"]["gateways"]]
@@ -128,4 +133,5 @@ def _cluster(found):
 
 
 TABLES = {"http": _http, "tls": _tls, "memory": _memory, "pairs": _pairs,
-          "instructions": _instructions, "workers": _workers, "micro": _micro, "cluster": _cluster}
+          "instructions": _instructions, "workers": _workers, "micro": _micro, "cluster": _cluster,
+          "addresses": _addresses}

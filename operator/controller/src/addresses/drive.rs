@@ -13,7 +13,10 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{
     Api, Client, ResourceExt as _,
-    runtime::watcher::{self, watcher},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watcher},
+    },
 };
 use penstock_ec2::{Cluster, Ec2};
 use penstock_eni::{Desk, Effect, Event, Time};
@@ -135,7 +138,7 @@ impl Leader {
     async fn lead(&mut self) {
         let (answers, mut answered) = mpsc::unbounded_channel();
         let api: Api<Node> = Api::all(self.client.clone());
-        let mut nodes = pin!(watcher(api, watcher::Config::default()));
+        let mut nodes = pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = BTreeSet::new();
         let fleet = self.fleet.clone();
         let mut look = tokio::time::interval(LOOK);
@@ -144,10 +147,7 @@ impl Leader {
             tokio::select! {
                 event = nodes.next() => match event {
                     Some(Ok(event)) => self.watched(event, &mut listed, &answers),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "the watch of nodes is interrupted");
-                        sleep(Duration::from_secs(1)).await;
-                    }
+                    Some(Err(error)) => tracing::warn!(%error, "the watch of nodes is interrupted"),
                     None => std::future::pending().await,
                 },
                 reports = fleet.addresses().reports() => {

@@ -142,6 +142,45 @@ fn a_node_gets_what_its_agent_asks_for_and_its_object_shows_it() {
     });
 }
 
+/// With `--nocapture` it prints what `make bench BENCH=addresses` shows.
+#[test]
+fn a_nodes_demand_is_a_call_of_ec2_at_once_and_not_by_a_timer() {
+    test(|server| async move {
+        let mut rig = Rig::new(server).await;
+        let client = rig.client.clone();
+        objects::install(&client, objects::definitions()).await;
+        let ec2 = ec2("10.0.0.0/24");
+        rig.addresses = Some(options(&ec2));
+        objects::apply(&client, node()).await;
+        let replica = rig.operator("a").await;
+        let (says, report) = watch::channel(Report::default());
+        let (tell, mut hears) = mpsc::unbounded_channel();
+        let port = AddressPort { report, told: tell };
+        let agent = rig.agent(replica.at, NODE, "agent-1", port).await;
+        let mut now = told(&mut hears, |told| addresses(told) == 8).await;
+        let mut took = Vec::new();
+        for pending in [10, 12, 14, 16, 18, 20, 22, 24] {
+            let begun = Instant::now();
+            let (known, seen) = (now.interfaces.clone(), now.epoch);
+            says.send_replace(Report { pending, known, seen, ..Report::default() });
+            now = told(&mut hears, |told| addresses(told) >= pending).await;
+            took.push(ec2.mutated(begun).expect("there was a call") - begun);
+        }
+        took.sort();
+        let millis: Vec<_> = took.iter().map(|t| t.as_secs_f64() * 1000.0).collect();
+        println!(
+            "demand to the first call of EC2: median {:.2} ms, longest {:.2} ms",
+            millis[millis.len() / 2],
+            millis[millis.len() - 1]
+        );
+        assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
+        agent.end().await;
+        replica.end().await;
+        objects::delete(&client, &status()).await;
+        objects::delete(&client, &node()).await;
+    });
+}
+
 #[test]
 fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
     test(|server| async move {

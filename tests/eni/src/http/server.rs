@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::net::TcpListener;
 
 /// What goes wrong with the next call.
@@ -23,7 +23,7 @@ pub enum Trouble {
 struct Shared {
     model: Mutex<Model>,
     trouble: Mutex<Vec<Trouble>>,
-    calls: Mutex<BTreeMap<String, u32>>,
+    calls: Mutex<Vec<(String, Instant)>>,
     key: Mutex<Option<&'static str>>,
 }
 
@@ -104,7 +104,20 @@ impl Server {
 
     /// Calls by name that arrived.
     pub fn calls(&self) -> BTreeMap<String, u32> {
-        self.shared.calls.lock().clone()
+        let mut counts = BTreeMap::new();
+        for (name, _) in self.shared.calls.lock().iter() {
+            *counts.entry(name.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// When the first call after a time arrived that changes something.
+    pub fn mutated(&self, after: Instant) -> Option<Instant> {
+        let calls = self.shared.calls.lock();
+        let changes = |(call, at): &&(String, Instant)| {
+            *at >= after && !call.starts_with("Describe")
+        };
+        calls.iter().find(changes).map(|(_, at)| *at)
     }
 }
 
@@ -123,7 +136,7 @@ async fn respond(
     let known = wanted.is_none_or(|key| signature.is_some_and(|by| by.contains(key)));
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let ask = Ask::new(&body);
-    *shared.calls.lock().entry(ask.action().to_owned()).or_default() += 1;
+    shared.calls.lock().push((ask.action().to_owned(), Instant::now()));
     let trouble = shared.trouble.lock().pop();
     let result = match trouble {
         Some(Trouble::Refused(code, message)) => Err(Ec2Error { code, message: message.into() }),
