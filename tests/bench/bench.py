@@ -15,12 +15,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from penstock_bench import (addresses, cluster, handshakes, http_load,  # noqa: E402
+from penstock_bench import (addresses, cluster, handshakes, hostile, http_load,  # noqa: E402
                             instructions, memory, micro, pairs, report, workers)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "cluster",
-                "addresses")
+MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "hostile",
+                "cluster", "addresses")
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
         "instructions": lambda: instructions.run(say),
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),
+        "hostile": lambda: hostile.run(say),
         "cluster": lambda: cluster.run(say),
         "addresses": lambda: addresses.run(say),
     }

@@ -12,6 +12,7 @@ TITLES = {
     "instructions": "Instructions for each request",
     "workers": "Upstream reuse and skew of load",
     "micro": "Single operations",
+    "hostile": "Beside hostile policies",
     "cluster": "In a cluster",
     "addresses": "Addresses of pods",
 }
@@ -109,6 +110,11 @@ def _micro(rows):
                   [[r["program"], r["operation"], f"{r['ns']:.1f}"] for r in rows])
 
 
+def _hostile(rows):
+    return _table(["another tenant's requests beside", "p99, ms", "x alone"],
+                  [[r["phase"], f"{r['ms']:.2f}", f"{r['ratio']:.2f}"] for r in rows])
+
+
 def _addresses(rows):
     return _table(["measure", "value"], [[r["measure"], r["value"]] for r in rows])
 
@@ -134,4 +140,4 @@ def _cluster(found):
 
 TABLES = {"http": _http, "tls": _tls, "memory": _memory, "pairs": _pairs,
           "instructions": _instructions, "workers": _workers, "micro": _micro, "cluster": _cluster,
-          "addresses": _addresses}
+          "hostile": _hostile, "addresses": _addresses}
