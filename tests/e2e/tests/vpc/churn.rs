@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use penstock_e2e::{VpcSite, eventually};
-use penstock_test_cluster::Signal;
+use penstock_test_cluster::{Signal, install::NAMESPACE};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -154,11 +154,9 @@ fn full(site: &VpcSite) -> Result<()> {
 fn taken(site: &VpcSite) -> Result<()> {
     let namespace = "e2e-vpc-taken";
     site.namespace(namespace, &[])?;
-    // More than one interface has room for on each node, none of the rest of it in use by others.
     idle(site, namespace, 20)?;
     all_run(site, namespace, 20)?;
-    // Somebody makes an interface of the cluster, attaches it where Penstock might, and detaches one that
-    // has no pods: both are found out.
+    // Somebody detaches an interface that pods use, and deletes it.
     let node = site.cluster().nodes().remove(0);
     let gone = site.ec2().model(|model| {
         let of_node = model.interfaces.values().filter(|eni| {
@@ -170,17 +168,24 @@ fn taken(site: &VpcSite) -> Result<()> {
         model.delete_network_interface(&eni.id).expect("it is deleted");
         eni
     });
-    site.kubectl(&["-n", namespace, "delete", "pods", "--all", "--wait=false"])?;
     site.eventually("the object shows another interface", || {
         let object = site.object("", "penstocknode", node.name())?;
         let interfaces = object["status"]["interfaces"].to_string();
-        ensure!(!interfaces.contains(&gone.id.0), "{interfaces}");
+        let addresses = &object["status"]["addresses"];
+        ensure!(!interfaces.contains(&gone.id.0) && addresses["free"] != 0, "{object:#}");
         Ok(())
     })?;
+    // What had its addresses can be reached no more, and is started anew.
+    let on_node = format!("--field-selector=spec.nodeName={}", node.name());
+    site.kubectl(&["delete", "pods", "--all-namespaces", &on_node, "--wait=false"])?;
     eventually("pods run on other addresses", PATIENCE, || {
         let addresses = running(site, namespace)?;
         ensure!(addresses.len() == 20, "{} of 20 run", addresses.len());
         owned(site, &addresses)
     })?;
+    for workload in ["daemonset/penstock-proxy", "deployment/penstock-operator"] {
+        let status = ["rollout", "status", workload, "--timeout=60s"];
+        site.kubectl(&[&["-n", NAMESPACE], &status[..]].concat())?;
+    }
     site.kubectl(&["delete", "namespace", namespace, "--wait=true"]).map(drop)
 }
