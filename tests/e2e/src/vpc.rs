@@ -67,14 +67,13 @@ impl VpcSite {
             model.subnets.insert(id.into(), subnet);
         }
         model.groups.insert("sg-nodes".into(), "vpc-1".into());
-        model.types.insert(INSTANCE_TYPE.into(), Limits::one_card(3, 10, true));
+        model.types.insert(INSTANCE_TYPE.into(), limits());
         let mut instances = BTreeMap::new();
         for node in cluster.nodes() {
             let mac = crate::node::run(&node, "cat /sys/class/net/eth0/address")?;
             let at = (node.address.0, mac.trim());
-            let limits = Limits::one_card(3, 10, true);
             let launched =
-                model.launch_at(&node.instance, limits, "subnet-nodes", &["sg-nodes"], at);
+                model.launch_at(&node.instance, limits(), "subnet-nodes", &["sg-nodes"], at);
             launched.map_err(|error| anyhow::anyhow!("{error:?}"))?;
             let port = node.name().to_owned();
             instances.insert(node.instance.clone(), (node.machine.netns(), port));
@@ -107,6 +106,11 @@ impl VpcSite {
         ensure!(output.status.success(), "{command} in {address}: {said}");
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// Three interfaces for pods, of 48 addresses each: the pods that kubelet takes need all of them.
+fn limits() -> Limits {
+    Limits::one_card(4, 4, true)
 }
 
 /// The values of the guide, and where this EC2 is. Region and keys come from the instance's metadata.

@@ -1,12 +1,15 @@
 //! Many pods come and go, while what gives them addresses ends and begins again; and EC2 has its moods.
 
-use anyhow::{Context as _, Result, ensure};
+use crate::pods::pods;
+use anyhow::{Context as _, Result, bail, ensure};
+use penstock_config::address::InterfaceId;
 use penstock_e2e::{VpcSite, eventually};
 use penstock_test_cluster::{Signal, install::NAMESPACE};
+use penstock_test_eni::model::ModelInterface;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -37,7 +40,7 @@ spec:
       terminationGracePeriodSeconds: 0
       automountServiceAccountToken: false
       enableServiceLinks: false
-      containers: [{{ name: idle, image: 'docker.io/penstock/test-pod:dev', imagePullPolicy: Never }}]
+      containers: [{{ name: idle, image: 'docker.io/penstock/test-pod:dev', imagePullPolicy: Never, args: [pause] }}]
 "
     ))
 }
@@ -88,12 +91,42 @@ fn counts(site: &VpcSite) -> Result<BTreeMap<&'static str, u64>> {
     Ok(fields.map(|field| (field, sum(field))).into())
 }
 
+/// The interface that has a pod's address.
+fn interface(site: &VpcSite, address: IpAddr) -> Result<InterfaceId> {
+    let IpAddr::V4(address) = address else { bail!("{address}") };
+    let found = site.ec2().model(|model| {
+        let has = |eni: &&ModelInterface| eni.units().iter().any(|unit| unit.contains(address));
+        model.interfaces.values().find(has).map(|eni| eni.id.clone())
+    });
+    found.with_context(|| format!("{address} is of no interface"))
+}
+
+/// Pods of all interfaces of a node meet each other, and those of another node: nobody listens, and says so.
+fn across(site: &VpcSite, namespace: &str) -> Result<()> {
+    let mut one_of_each = BTreeMap::new();
+    for (node, address) in pods(site, namespace)? {
+        let key = (node.name().to_owned(), interface(site, address)?);
+        one_of_each.entry(key).or_insert((node, address));
+    }
+    println!("  pods are on {} interfaces", one_of_each.len());
+    ensure!(one_of_each.len() >= 4, "on fewer interfaces than that many pods need");
+    for (node, from) in one_of_each.values() {
+        for (_, to) in one_of_each.values().filter(|(_, to)| to != from) {
+            let connect = format!("timeout 5 bash -c \"</dev/tcp/{to}/9\"");
+            let said = site.in_pod(node, *from, &connect).map_or_else(|e| e.to_string(), |s| s);
+            ensure!(said.contains("refused"), "{from} to {to}: {said}");
+        }
+    }
+    Ok(())
+}
+
 fn churn(site: &VpcSite) -> Result<()> {
     let namespace = "e2e-vpc-churn";
     site.namespace(namespace, &[])?;
     let before = counts(site)?;
     idle(site, namespace, PODS)?;
     all_run(site, namespace, PODS)?;
+    across(site, namespace)?;
 
     // Half of them go, others come, and nobody is there who could tell the agent's file from the truth.
     let agents = site.pods("penstock-agent")?;

@@ -36,7 +36,7 @@ fn ready(site: &VpcSite) -> Result<()> {
 }
 
 /// A pod that runs: its node and its address.
-fn pods(site: &VpcSite, namespace: &str) -> Result<Vec<(Node, IpAddr)>> {
+pub(crate) fn pods(site: &VpcSite, namespace: &str) -> Result<Vec<(Node, IpAddr)>> {
     let list = site.kubectl(&["-n", namespace, "get", "pods", "-o", "json"])?;
     let list: Value = serde_json::from_str(&list)?;
     let items = list["items"].as_array().context("no list")?.iter();
