@@ -27,7 +27,7 @@ impl AdminSource for Done {
     }
 }
 
-/// Takes programs, addresses, rules, routes and folders away; where somebody is to be told, stays until
+/// Takes programs, addresses, rules, routes and folders away, but no pod that runs its network; where somebody is to be told, stays until
 /// SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -41,13 +41,22 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     // No pod is started any more that would get no address. The plugin stays: without it the runtime
     // could not end the pods that are there.
     Conflist::of_node().remove()?;
-    uplinks::set(&[])?;
-    pods::remove()?;
+    let running = pods::wires()?.len();
+    if running == 0 {
+        uplinks::set(&[])?;
+        pods::remove()?;
+    }
     for folder in &args.remove {
         empty(folder).with_context(|| format!("cannot remove all of {}", folder.display()))?;
     }
     let Some(address) = args.admin else { return Ok(()) };
-    println!("nothing is left on this node");
+    match running {
+        0 => println!("nothing is left on this node"),
+        _ => println!(
+            "{running} pods of this node go on with their addresses: the rules and routes of these stay \
+             until it boots"
+        ),
+    }
     let admin = AdminServer::start(address, Arc::new(Done))
         .with_context(|| format!("cannot serve {address}; use another --admin"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

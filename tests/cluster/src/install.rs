@@ -65,6 +65,16 @@ impl Cluster {
         output(helm.args(values)).map(drop).with_context(|| self.report())
     }
 
+    /// Takes our release away, and waits until nodes are clean.
+    ///
+    /// # Errors
+    /// What helm said.
+    pub fn helm_uninstall(&self) -> Result<()> {
+        let mut helm = self.client("helm");
+        helm.args(["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "3m"]);
+        output(&mut helm).map(drop).with_context(|| self.report())
+    }
+
     /// What there is of Penstock, and what it said last.
     fn report(&self) -> String {
         let pods = ["get", "pods", "-o", "wide", "-n", NAMESPACE];

@@ -49,9 +49,9 @@ impl VpcSite {
         let cluster = Cluster::up(&options)?;
         crds::apply(&cluster)?;
         let vpc = Self::start(&cluster)?;
-        let arguments = arguments(&cluster);
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        cluster.install(&install::images(), &arguments)?;
+        let values = values(&cluster);
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        cluster.install(&install::images(), &values)?;
         Ok(Self { site: Site::of(cluster)?, vpc })
     }
 
@@ -81,6 +81,23 @@ impl VpcSite {
         let api = SocketAddr::from((cluster.control_address(), API));
         let plan = Plan { router: cluster.control_netns(), api, instances };
         Vpc::start(plan, model).context("no VPC")
+    }
+
+    /// Takes Penstock away, by its chart's hook.
+    ///
+    /// # Errors
+    /// What helm said.
+    pub fn uninstall(&self) -> Result<()> {
+        self.cluster().helm_uninstall()
+    }
+
+    /// Installs it again.
+    ///
+    /// # Errors
+    /// What helm said.
+    pub fn install(&self) -> Result<()> {
+        let values = values(self.cluster());
+        self.cluster().helm("install", &values.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// EC2's model, and the calls that it got.
@@ -114,7 +131,7 @@ fn limits() -> Limits {
 }
 
 /// The values of the guide, and where this EC2 is. Region and keys come from the instance's metadata.
-fn arguments(cluster: &Cluster) -> Vec<String> {
+fn values(cluster: &Cluster) -> Vec<String> {
     let guide = repository().join("examples/eks/values.yaml");
     let sets = [
         format!("eni.endpoint=http://{}:{API}", cluster.control_address()),
