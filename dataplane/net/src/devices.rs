@@ -1,9 +1,10 @@
 //! The devices and addresses of the namespace.
 
+use std::io;
 use std::net::IpAddr;
 
 use crate::error::NetError;
-use crate::netlink::{Netlink, attributes};
+use crate::netlink::{Message, Netlink, attributes};
 
 /// `RTM_GETLINK`, `RTM_GETADDR` (linux/rtnetlink.h).
 const GET_LINK: u16 = 18;
@@ -18,6 +19,9 @@ const MTU: u16 = 4;
 const ALIAS: u16 = 20;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
+/// `IFLA_EXT_MASK`, `RTEXT_FILTER_SKIP_STATS`.
+const MASK: u16 = 29;
+const SKIP_STATISTICS: u32 = 8;
 /// `IFA_ADDRESS`, `IFA_LOCAL`: they differ where a device has a peer's address.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -114,6 +118,14 @@ pub fn addresses() -> Result<Vec<IpAddr>, NetError> {
         found
     };
     Ok(answers.iter().filter_map(local).collect())
+}
+
+/// The index of the device of this name; all others are not looked at.
+pub(crate) fn index_of(netlink: &Netlink, name: &str) -> io::Result<u32> {
+    let message = Message::new(GET_LINK, 0, &[0; LINK_HEADER]);
+    let answer = netlink.ask(message.number(MASK, SKIP_STATISTICS).text(NAME, name))?;
+    let index = answer.bytes.get(4..).and_then(word_of);
+    index.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The device of this name, if the programs can read its packets.

@@ -11,7 +11,7 @@
 //! [`uplinks`](crate::uplinks): by those packets of pods leave the node.
 
 use crate::{
-    devices::{Device, devices},
+    devices::{Device, devices, index_of},
     error::NetError,
     netlink::{ACK, CREATE, EXCLUSIVE, Message, Netlink},
     routes::{
@@ -138,7 +138,7 @@ pub fn connect(wire: &Wire, pod: BorrowedFd<'_>) -> Result<(), NetError> {
     let made = || -> io::Result<()> {
         let netlink = Netlink::route()?;
         netlink.change(pair(wire, pod))?;
-        let index = index(&wire.on_node)?;
+        let index = index_of(&netlink, &wire.on_node)?;
         netlink.change(on_node(wire, index))?;
         inside(pod, || in_pod(wire))?;
         netlink.change(route(wire.address, index))
@@ -263,7 +263,7 @@ pub(crate) fn address(index: u32, address: Ipv4Addr) -> Message {
 
 fn in_pod(wire: &Wire) -> io::Result<()> {
     let netlink = Netlink::route()?;
-    let index = index(&wire.device)?;
+    let index = index_of(&netlink, &wire.device)?;
     let mut neighbour = [0; 12];
     neighbour[0] = INET;
     neighbour[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -292,10 +292,4 @@ fn route(address: Ipv4Addr, index: u32) -> Message {
         .number(TABLE, PODS_TABLE)
         .number(DEVICE, index)
         .attribute(DESTINATION, &address.octets())
-}
-
-fn index(name: &str) -> io::Result<u32> {
-    let all = devices().map_err(io::Error::other)?;
-    let found = all.into_iter().find(|device| device.name == name);
-    found.map(|device| device.index).ok_or_else(|| Errno::NODEV.into())
 }
