@@ -44,10 +44,10 @@ test: checkout ## Install what the tests need and run all of them
 	$(say) '3/8 form: rustfmt, clippy'
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
-	$(say) '4/8 images: a static binary for each process, which a cluster is installed from'
-	@cargo xtask images
-	$(say) '5/8 tests: build'
+	$(say) '4/8 tests: build'
 	@cargo test --workspace --no-run
+	$(say) '5/8 images, which a cluster is installed from'
+	@cargo xtask images
 	$(say) '6/8 tests: run'
 	@PENSTOCK_BIN=$(penstock) cargo test --workspace
 	$(say) '7/8 the filters: their own tests, on this machine instead of in the gateway'
@@ -74,7 +74,7 @@ mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway o
 cluster: checkout ## A Kubernetes cluster in network namespaces with Penstock in it (NODES=2); as root
 	@cargo xtask filters
 	@cargo xtask ebpf
-	$(say) 'images: a static binary for each process'
+	$(say) 'images of operator, agent and proxy'
 	@cargo xtask images
 	$(say) 'a cluster: etcd, Kubernetes and containerd, each node a network namespace of its own'
 	@cargo xtask cluster up --nodes $(or $(NODES),2)

@@ -1,5 +1,6 @@
-//! `cargo xtask images`: an OCI archive with the three images of the chart, each one static binary.
+//! `cargo xtask images`: an OCI archive with the three images of the chart, each one binary.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -27,8 +28,7 @@ pub(crate) struct ImagesArgs {
     only: Vec<String>,
 }
 
-/// An image of the chart. Packages are built one after the other: features of one never end up in
-/// another, so that the proxy has no compiler.
+/// An image of the chart.
 struct Part {
     binary: Binary<'static>,
     /// A program that it carries for others: the agent copies the plugin to the node.
@@ -37,22 +37,24 @@ struct Part {
     user: &'static str,
 }
 
+/// The proxy is built apart for tests too: with the features that others need of its crates it would have
+/// a compiler.
 const PARTS: [Part; 3] = [
-    part("penstock-controller", "penstock-operator", None, "65532:65532"),
-    part("penstock-agent", "penstock-agent", Some(CNI), "0:65532"),
-    part("penstock-proxy", "penstock-proxy", None, "65532:65532"),
+    part("penstock-controller", "penstock-operator", false, None, "65532:65532"),
+    part("penstock-agent", "penstock-agent", false, Some(CNI), "0:65532"),
+    part("penstock-proxy", "penstock-proxy", true, None, "65532:65532"),
 ];
 
-const CNI: Binary<'static> =
-    Binary { package: "penstock-cni", name: "penstock-cni", features: &[] };
+const CNI: Binary<'static> = Binary { package: "penstock-cni", name: "penstock-cni", apart: false };
 
 const fn part(
     package: &'static str,
     name: &'static str,
+    apart: bool,
     carries: Option<Binary<'static>>,
     user: &'static str,
 ) -> Part {
-    Part { binary: Binary { package, name, features: &[] }, carries, user }
+    Part { binary: Binary { package, name, apart }, carries, user }
 }
 
 /// Builds the binaries and writes the archive. The same sources give the same bytes.
@@ -93,7 +95,9 @@ fn image(part: &Part, profile: Profile, name: &str) -> Result<Image> {
         Image { user: part.user.to_owned(), ..Image::of(name, &path, part.binary.name)? };
     if let Some(carried) = part.carries {
         let path = build(carried, profile)?;
-        image.files.extend(Image::of(name, &path, carried.name)?.files);
+        let files = Image::of(name, &path, carried.name)?.files;
+        let known: BTreeSet<_> = image.files.iter().map(|file| file.path.clone()).collect();
+        image.files.extend(files.into_iter().filter(|file| !known.contains(&file.path)));
     }
     Ok(image)
 }

@@ -27,9 +27,8 @@ use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
 /// Of what an answer takes inside the agent.
-const SECONDS: [f64; 13] = [
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.5,
-];
+const SECONDS: [f64; 13] =
+    [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.5];
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -419,7 +418,8 @@ fn a_pod_for_which_there_is_no_address_waits_and_then_is_told_why() {
 #[test]
 fn two_hundred_pods_at_once_all_get_addresses_of_their_own() {
     const PODS: usize = 200;
-    let blocks: Vec<_> = (0..2 * PODS / 16 + 1).map(|n| format!("10.0.{}.{}/28", n / 16, n % 16 * 16)).collect();
+    let blocks: Vec<_> =
+        (0..2 * PODS / 16 + 1).map(|n| format!("10.0.{}.{}/28", n / 16, n % 16 * 16)).collect();
     let blocks: Vec<_> = blocks.iter().map(String::as_str).collect();
     let processors = thread::available_parallelism().unwrap().get();
     for (name, at_a_time) in [("as many as processors", processors), ("all at once", PODS)] {

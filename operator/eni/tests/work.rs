@@ -2,8 +2,8 @@
 
 use penstock_config::address::Report;
 use penstock_eni::{
-    Attachment, Desk, Effect, Eni, Event, Instance, Limits, NodeKey, SecurityGroup, Settings, Subnet,
-    Time,
+    Attachment, Desk, Effect, Eni, Event, Instance, Limits, NodeKey, SecurityGroup, Settings,
+    Subnet, Time,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

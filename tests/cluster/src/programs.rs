@@ -31,7 +31,7 @@ pub(crate) fn bin() -> Result<PathBuf> {
 /// # Errors
 /// One does not build, or the archive cannot be written.
 pub(crate) fn images(bin: &Path, archive: &Path) -> Result<()> {
-    let binary = Binary { package: "penstock-test-pod", name: "penstock-test-pod", features: &[] };
+    let binary = Binary { package: "penstock-test-pod", name: "penstock-test-pod", apart: false };
     let mut pod =
         Image::of(SANDBOX_IMAGE, &xtask_images::build(binary, Profile::Dev)?, "test-pod")?;
     pod.cmd = vec!["pause".to_owned()];

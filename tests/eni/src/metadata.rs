@@ -57,9 +57,9 @@ pub fn serve(ec2: Server, address: SocketAddr) -> io::Result<()> {
     listener.set_ttl(HOPS)?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("metadata".into()).spawn(move || {
-        tokio::task::LocalSet::new().block_on(&runtime, accept(ec2, listener))
-    })?;
+    std::thread::Builder::new()
+        .name("metadata".into())
+        .spawn(move || tokio::task::LocalSet::new().block_on(&runtime, accept(ec2, listener)))?;
     Ok(())
 }
 
@@ -70,7 +70,8 @@ async fn accept(ec2: Server, listener: std::net::TcpListener) -> io::Result<()> 
         let (stream, from) = listener.accept().await?;
         let (ec2, sessions) = (ec2.clone(), sessions.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = ec2.model(|model| answer(model, &mut sessions.lock(), from.ip(), &request));
+            let answer =
+                ec2.model(|model| answer(model, &mut sessions.lock(), from.ip(), &request));
             std::future::ready(Ok::<_, Infallible>(match answer {
                 Ok(text) => response(StatusCode::OK, text),
                 Err(status) => response(status, String::new()),
@@ -112,7 +113,8 @@ fn answer<B>(
 
 impl Sessions {
     fn begin(&mut self, instance: &str, headers: &HeaderMap) -> Result<String, StatusCode> {
-        let seconds = headers.get(TOKEN_SECONDS).and_then(|value| value.to_str().ok()?.parse().ok());
+        let seconds =
+            headers.get(TOKEN_SECONDS).and_then(|value| value.to_str().ok()?.parse().ok());
         let seconds = seconds.filter(|seconds| (1..=LONGEST).contains(seconds));
         let seconds = seconds.ok_or(StatusCode::BAD_REQUEST)?;
         let token: String = std::iter::repeat_with(fastrand::alphanumeric).take(56).collect();

@@ -25,10 +25,8 @@ fn mutations(prefixes: bool) -> Vec<&'static str> {
         zone: "a".into(),
         ..Instance::default()
     };
-    let mut events = vec![
-        Event::Reported(NODE.into(), Report::default()),
-        Event::Node(NODE.into(), instance),
-    ];
+    let mut events =
+        vec![Event::Reported(NODE.into(), Report::default()), Event::Node(NODE.into(), instance)];
     let mut calls = Vec::new();
     while let Some(event) = events.pop() {
         for effect in desk.step(event, now) {

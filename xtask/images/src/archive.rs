@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::binary::libraries;
 use crate::tar::{self, Entry};
 
 /// An image to be.
@@ -28,16 +29,20 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of one static binary, which lies in its root under the name that is given.
+    /// An image of one binary, which lies in its root under the name that is given, with the libraries that
+    /// it is linked to where it looks for them.
     ///
     /// # Errors
-    /// The binary cannot be read.
+    /// The binary or a library cannot be read.
     pub fn of(image: &str, binary: &Path, name: &str) -> Result<Self> {
-        let content = std::fs::read(binary);
-        let content = content.with_context(|| format!("cannot read {}", binary.display()))?;
+        let mut files = vec![File::program(name, binary)?];
+        for library in libraries(binary)? {
+            let path = library.to_string_lossy().trim_start_matches('/').to_owned();
+            files.push(File::program(&path, &library)?);
+        }
         Ok(Self {
             name: image.to_owned(),
-            files: vec![File { path: name.to_owned(), mode: 0o755, content }],
+            files,
             entrypoint: vec![format!("/{name}")],
             ..Self::default()
         })
@@ -53,6 +58,14 @@ pub struct File {
     pub mode: u32,
     /// What it says.
     pub content: Vec<u8>,
+}
+
+impl File {
+    fn program(path: &str, from: &Path) -> Result<Self> {
+        let content = std::fs::read(from);
+        let content = content.with_context(|| format!("cannot read {}", from.display()))?;
+        Ok(Self { path: path.to_owned(), mode: 0o755, content })
+    }
 }
 
 /// Writes images to one OCI archive, which `ctr images import`, `podman load` and `skopeo` read.

@@ -1,4 +1,4 @@
-//! Container images without a registry and without a builder: an OCI archive of one static binary
+//! Container images without a registry and without a builder: an OCI archive of one binary
 //! each, the same bytes for the same binary. Made for `cargo xtask images` and for test clusters.
 
 mod archive;

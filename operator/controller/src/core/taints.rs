@@ -118,7 +118,9 @@ impl TaintBook {
     /// Where no agent at all is heard of, it is rather the operator that is cut off: nodes give addresses
     /// from what they have, and nobody keeps pods from them.
     fn stays_away(&self, node: &str, now: Duration) -> bool {
-        let (Some(absence), Some(since)) = (self.absence, self.lost.get(node)) else { return false };
+        let (Some(absence), Some(since)) = (self.absence, self.lost.get(node)) else {
+            return false;
+        };
         !self.ready.is_empty() && *since + absence <= now
     }
 

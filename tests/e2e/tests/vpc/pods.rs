@@ -143,9 +143,8 @@ fn away(site: &VpcSite) -> Result<()> {
     let taints = || -> Result<String> {
         Ok(site.object("", "node", node.name())?["spec"]["taints"].to_string())
     };
-    let affinity = |term: Value| {
-        json!({"spec": {"template": {"spec": {"affinity": term}}}}).to_string()
-    };
+    let affinity =
+        |term: Value| json!({"spec": {"template": {"spec": {"affinity": term}}}}).to_string();
     let elsewhere = json!({"nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{
             "matchExpressions": [

@@ -114,9 +114,8 @@ impl Server {
     /// When the first call after a time arrived that changes something.
     pub fn mutated(&self, after: Instant) -> Option<Instant> {
         let calls = self.shared.calls.lock();
-        let changes = |(call, at): &&(String, Instant)| {
-            *at >= after && !call.starts_with("Describe")
-        };
+        let changes =
+            |(call, at): &&(String, Instant)| *at >= after && !call.starts_with("Describe");
         calls.iter().find(changes).map(|(_, at)| *at)
     }
 }

@@ -37,12 +37,7 @@ impl SimOperator {
 
 /// What the API server says of a node's instance: where it is, its first interface says.
 pub(super) fn instance(id: &str) -> Instance {
-    Instance {
-        id: id.to_owned(),
-        kind: TYPE.into(),
-        zone: "a".into(),
-        ..Instance::default()
-    }
+    Instance { id: id.to_owned(), kind: TYPE.into(), zone: "a".into(), ..Instance::default() }
 }
 
 /// What EC2 answers to a look: a node's interfaces as they are `seen`, all else as it is now.

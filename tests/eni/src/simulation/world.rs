@@ -36,14 +36,35 @@ pub struct Summary {
 /// Something on its way.
 #[derive(Clone, Debug)]
 enum Event {
-    Execute { term: u32, key: NodeKey, id: CallId, action: Action, answered: bool },
+    Execute {
+        term: u32,
+        key: NodeKey,
+        id: CallId,
+        action: Action,
+        answered: bool,
+    },
     /// The operator of a term hears of something.
-    Heard { term: u32, what: Box<Heard> },
-    Report { term: u32, instance: String, report: Report },
-    Tell { instance: String, told: NodeAddresses },
-    Device { instance: String, id: InterfaceId },
+    Heard {
+        term: u32,
+        what: Box<Heard>,
+    },
+    Report {
+        term: u32,
+        instance: String,
+        report: Report,
+    },
+    Tell {
+        instance: String,
+        told: NodeAddresses,
+    },
+    Device {
+        instance: String,
+        id: InterfaceId,
+    },
     OperatorBegins,
-    AgentBegins { node: usize },
+    AgentBegins {
+        node: usize,
+    },
     Second,
 }
 
