@@ -141,7 +141,7 @@ fn a_verdict_is_written_down_before_the_operator_hears_of_it() {
     let fenced: Vec<_> =
         report.verdicts.iter().filter(|(_, (_, v))| *v == Verdict::Fenced).collect();
     assert_eq!(fenced.len(), 1, "one has a pod: {report:?}");
-    assert!(rig.written().contains("\"fenced\": true"), "{}", rig.written());
+    assert!(rig.written().contains("\"fenced\":true"), "{}", rig.written());
 }
 
 #[test]

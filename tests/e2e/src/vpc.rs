@@ -137,9 +137,10 @@ fn values(cluster: &Cluster) -> Vec<String> {
         format!("eni.endpoint=http://{}:{API}", cluster.control_address()),
         // What is idle goes back while a test waits.
         "eni.releaseDelay=5".into(),
-        // Nor for a node whose agent stays away.
-        "operator.environment.PENSTOCK_AGENT_ABSENCE=20".into(),
     ];
     let sets = sets.into_iter().flat_map(|set| ["--set".to_owned(), set]);
+    // Nor for a node whose agent stays away.
+    let absence = ["--set-string", "operator.environment.PENSTOCK_AGENT_ABSENCE=20"];
+    let sets = sets.chain(absence.map(str::to_owned));
     ["--values".to_owned(), guide.display().to_string()].into_iter().chain(sets).collect()
 }

@@ -72,10 +72,15 @@ async fn accept(ec2: Server, listener: std::net::TcpListener) -> io::Result<()> 
         let service = service_fn(move |request: Request<Incoming>| {
             let answer =
                 ec2.model(|model| answer(model, &mut sessions.lock(), from.ip(), &request));
-            std::future::ready(Ok::<_, Infallible>(match answer {
+            let mut answer = match answer {
                 Ok(text) => response(StatusCode::OK, text),
                 Err(status) => response(status, String::new()),
-            }))
+            };
+            // Of a session it is said how long it lasts.
+            if let Some(seconds) = request.headers().get(TOKEN_SECONDS) {
+                answer.headers_mut().insert(TOKEN_SECONDS, seconds.clone());
+            }
+            std::future::ready(Ok::<_, Infallible>(answer))
         });
         tokio::task::spawn_local(async move {
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -43,7 +43,7 @@ pub fn root() -> PathBuf {
 ///
 /// # Errors
 /// `ldd` cannot be run.
-pub fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(binary).output().context("cannot run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let paths = text.lines().filter_map(|line| {

@@ -8,9 +8,7 @@ use super::{
     script::{Move, Script},
 };
 use penstock_config::address::{InterfaceId, NodeAddresses, Report};
-use penstock_eni::{
-    Action, CallId, Effect, Eni, Event as Heard, Failure, Look, NodeKey, Outcome, Time,
-};
+use penstock_eni::{Action, CallId, Effect, Eni, Event as Heard, Failure, Look, NodeKey, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How old what a description shows may be.
