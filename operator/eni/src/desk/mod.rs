@@ -18,7 +18,7 @@ use crate::{
     subnet::Subnets,
     time::Time,
 };
-use penstock_config::address::Report;
+use penstock_config::address::{BLOCK_SIZE, Report};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -263,10 +263,12 @@ impl Desk {
         let known = &mut self.shared.subnets;
         known.retain(|id, subnet| subnet.vpc != vpc || subnets.contains_key(id));
         for (id, mut seen) in subnets {
-            // What calls found out is not shown by a description.
+            // What calls found out is not shown by a description, but one that shows more free addresses
+            // than were known tells of others that gave them back: there may be a prefix among them.
             if let Some(known) = known.get(&id) {
-                seen.full_until = known.full_until;
-                seen.fragmented_until = known.fragmented_until;
+                let grown = seen.free >= known.free + BLOCK_SIZE;
+                seen.full_until = known.full_until.filter(|_| !grown);
+                seen.fragmented_until = known.fragmented_until.filter(|_| !grown);
             }
             known.insert(id, seen);
         }
@@ -482,8 +484,12 @@ mod tests {
         };
         let full = Failure::of_ec2("InsufficientFreeAddressesInSubnet", "");
         rig.step(Event::Called(key.clone(), *id, "AssignPrivateIpAddresses", Err(full)));
-        rig.step(vpc(1000));
+        let known = rig.desk.shared.subnets["subnet-1"].free;
+        rig.step(vpc(known + 15));
         assert!(rig.desk.shared.subnets["subnet-1"].full_until.is_some());
+        // Others gave back as much as a prefix has.
+        rig.step(vpc(known + 31));
+        assert!(rig.desk.shared.subnets["subnet-1"].full_until.is_none());
     }
 
     #[test]
