@@ -202,7 +202,8 @@ fn taken(site: &VpcSite) -> Result<()> {
         model.delete_network_interface(&eni.id).expect("it is deleted");
         eni
     });
-    site.eventually("the object shows another interface", || {
+    // Nodes are looked at once a minute, and an interface is gone when two looks did not show it.
+    eventually("the object shows another interface", Duration::from_secs(150), || {
         let object = site.object("", "penstocknode", node.name())?;
         let interfaces = object["status"]["interfaces"].to_string();
         let addresses = &object["status"]["addresses"];
