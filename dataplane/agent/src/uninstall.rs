@@ -38,11 +38,12 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     penstock_net::uninstall(&args.pins.pins)?;
     nat::remove()?;
     routes::remove()?;
-    // No pod is started any more that would get no address. The plugin stays: without it the runtime
-    // could not end the pods that are there.
-    Conflist::of_node().remove()?;
+    // The plugin stays: without it the runtime could not end the pods that are there.
     let running = pods::wires()?.len();
-    if running == 0 {
+    if running > 0 {
+        Conflist::of_node().leave()?;
+    } else {
+        Conflist::of_node().remove()?;
         uplinks::set(&[])?;
         pods::remove()?;
     }

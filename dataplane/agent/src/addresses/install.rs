@@ -13,6 +13,10 @@ use std::{
 /// Name of the configuration: before those of others, of which the runtime takes the first.
 const FILE: &str = "05-penstock.conflist";
 
+/// Its name while no agent gives addresses any more and pods of its network run, which the runtime cannot
+/// end without it: after those of others.
+const LEFT: &str = "99-penstock.conflist";
+
 /// Name of the plugin.
 const PLUGIN: &str = "penstock-cni";
 
@@ -64,10 +68,11 @@ impl Conflist {
     pub fn write(&self, socket: &Path) -> Result<(), InstallError> {
         let path = self.configurations.join(FILE);
         let content = format!("{:#}\n", self.content(socket));
-        if fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
-            return Ok(());
+        if !fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
+            replace(&path, content.as_bytes(), 0o644)
+                .map_err(|source| InstallError { path, source })?;
         }
-        replace(&path, content.as_bytes(), 0o644).map_err(|source| InstallError { path, source })
+        self.without(LEFT)
     }
 
     /// Takes the configuration away, so that no pod is started that could get no address.
@@ -75,7 +80,25 @@ impl Conflist {
     /// # Errors
     /// [`InstallError`].
     pub fn remove(&self) -> Result<(), InstallError> {
+        self.without(FILE)?;
+        self.without(LEFT)
+    }
+
+    /// Leaves the configuration for the pods that run, and only where there is no other one for new pods,
+    /// which wait then.
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    pub fn leave(&self) -> Result<(), InstallError> {
         let path = self.configurations.join(FILE);
+        match fs::rename(&path, self.configurations.join(LEFT)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|source| InstallError { path, source }),
+        }
+    }
+
+    fn without(&self, file: &str) -> Result<(), InstallError> {
+        let path = self.configurations.join(file);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.map_err(|source| InstallError { path, source }),
@@ -135,6 +158,11 @@ mod tests {
         let types: Vec<_> =
             value["plugins"].as_array().unwrap().iter().map(|p| p["type"].clone()).collect();
         assert_eq!(types, [PLUGIN, "portmap"]);
+        conflist.leave().unwrap();
+        conflist.leave().unwrap();
+        assert!(configurations.join(LEFT).exists() && !configurations.join(FILE).exists());
+        conflist.write(Path::new("/run/a.sock")).unwrap();
+        assert!(!configurations.join(LEFT).exists() && configurations.join(FILE).exists());
         conflist.remove().unwrap();
         conflist.remove().unwrap();
         assert_eq!(fs::read_dir(&configurations).unwrap().count(), 0);
