@@ -2,7 +2,7 @@
 
 use crate::{addresses::Conflist, args::UninstallArgs};
 use anyhow::Context as _;
-use penstock_net::{nat, pods, routes, uplinks};
+use penstock_net::{egress, nat, pods, routes, uplinks};
 use penstock_telemetry::{
     PageFormat,
     admin::{AdminServer, AdminSource},
@@ -43,6 +43,7 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     Conflist::of_node().remove()?;
     let running = pods::wires()?.len();
     if running == 0 {
+        egress::remove()?;
         uplinks::set(&[])?;
         pods::remove()?;
     }
