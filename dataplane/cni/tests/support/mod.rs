@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use parking_lot::Mutex;
 use penstock_agent::{AddressInput, Clerk, Counts, NodeWiring, StateFile, bind, serve};
 use penstock_config::address::{Epoch, Interface, InterfaceId, NodeAddresses, Report};
 use prometheus_client::{
@@ -18,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -227,8 +228,8 @@ impl Node {
         let workers = (0..at_a_time).map(|_| {
             let (jobs, socket) = (jobs.clone(), socket.clone());
             self.namespace.enter(move || {
-                let next = || jobs.lock().unwrap().pop();
-                let took = |(container, pod)| {
+                let next = || jobs.lock().pop();
+                let took = |(container, pod): (String, PathBuf)| {
                     let begun = Instant::now();
                     Plugin(start(Path::new(OURS), "ADD", &container, pod, &configuration(&socket)))
                         .ok();
