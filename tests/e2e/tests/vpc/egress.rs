@@ -25,6 +25,9 @@ pub(crate) const ALL: &[super::Scenario] = &[
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 2);
 const HOST_PORT: u16 = 8099;
 
+/// A pod that runs: its node and its address.
+type Pod = (Node, IpAddr);
+
 /// Runs something on a thread in a network namespace; gives what it says first.
 fn inside<T: Send + 'static>(
     netns: &str,
@@ -65,7 +68,7 @@ fn mirror(netns: &str, address: IpAddr) -> Result<SocketAddr> {
     })
 }
 
-fn curl(site: &VpcSite, from: &(Node, IpAddr), to: impl std::fmt::Display) -> Result<String> {
+fn curl(site: &VpcSite, from: &Pod, to: impl std::fmt::Display) -> Result<String> {
     let url = format!("curl --silent --show-error --fail --max-time 5 http://{to}/");
     site.in_pod(&from.0, from.1, &url)
 }
@@ -142,7 +145,7 @@ spec:
 }
 
 /// The pod `one`, and the others.
-fn one(site: &VpcSite, namespace: &str) -> Result<((Node, IpAddr), Vec<(Node, IpAddr)>)> {
+fn one(site: &VpcSite, namespace: &str) -> Result<(Pod, Vec<Pod>)> {
     let address = site.object(namespace, "pod", "one")?["status"]["podIP"].clone();
     let address: IpAddr = address.as_str().context("no address")?.parse()?;
     let all = super::pods::pods(site, namespace)?;
@@ -186,7 +189,7 @@ fn host_port(site: &VpcSite) -> Result<()> {
 }
 
 /// How long a pod takes to send so many bytes to its node.
-fn sends(site: &VpcSite, pod: &(Node, IpAddr), bytes: u64) -> Result<Duration> {
+fn sends(site: &VpcSite, pod: &Pod, bytes: u64) -> Result<Duration> {
     let address = pod.0.address.0;
     let (done, is_done) = mpsc::channel();
     let at: SocketAddr = inside(&pod.0.machine.netns(), move |say| {
