@@ -344,3 +344,43 @@ fn where_modules_come_from_is_told_to_the_operator() {
         assert!(!output.status.success(), "{wrong}");
     }
 }
+
+#[test]
+fn masquerade_is_off_and_takes_the_networks_of_the_vpc_when_it_is_on() {
+    let arguments = |values: &[&str]| {
+        let pod = pod(&objects(values), "DaemonSet", "penstock-agent");
+        pod["containers"][0]["args"].clone()
+    };
+    assert!(!arguments(&GUIDE).to_string().contains("masquerade"));
+    let on = ["eni.enabled=true", "enableIPv4Masquerade=true"];
+    let one = arguments(&[&on[..], &["ipv4NativeRoutingCIDR=10.0.0.0/16"]].concat());
+    assert!(texts(&one).contains(&"--masquerade-outside=10.0.0.0/16"), "{one}");
+    let two = r"ipv4NativeRoutingCIDR=10.0.0.0/16\, 100.64.0.0/10";
+    let two = arguments(&[&on[..], &[two]].concat());
+    assert!(texts(&two).contains(&"--masquerade-outside=10.0.0.0/16,100.64.0.0/10"), "{two}");
+    // Said, and not used.
+    let off = arguments(&["eni.enabled=true", "ipv4NativeRoutingCIDR=10.0.0.0/16"]);
+    assert!(!off.to_string().contains("masquerade"), "{off}");
+    let refused = |values: &[&str], said: &str| {
+        let output = helm(&["template", "penstock"], values);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(said), "{values:?}: {error}");
+    };
+    refused(&on, "ipv4NativeRoutingCIDR: enableIPv4Masquerade needs it");
+    let other = ["enableIPv4Masquerade=true", "ipv4NativeRoutingCIDR=10.0.0.0/16"];
+    refused(&other, "enableIPv4Masquerade: ");
+    for garbage in ["vpc", "10.0.0.0", "10.0.0.256/16", "10.0.0.0/33", "fd00::/8", r"10.0.0.0/8\,"]
+    {
+        let value = format!("ipv4NativeRoutingCIDR={garbage}");
+        refused(&[&on[..], &[value.as_str()]].concat(), "ipv4NativeRoutingCIDR");
+    }
+    refused(
+        &["ipv4NativeRoutingCIDR=10.0.3.0/16"],
+        "ipv4NativeRoutingCIDR: 10.0.3.0/16 is no network",
+    );
+    for overlap in
+        [r"10.0.0.0/8\,10.1.0.0/16", r"10.1.0.0/16\,10.0.0.0/8", r"10.0.0.0/8\,10.0.0.0/8"]
+    {
+        refused(&[&format!("ipv4NativeRoutingCIDR={overlap}")], "overlap");
+    }
+}

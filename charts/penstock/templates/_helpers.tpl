@@ -45,6 +45,38 @@ priorityClassName: penstock
 {{- if or .Values.eni.enabled (eq .Values.ipam.mode "eni") }}true{{ end }}
 {{- end }}
 
+{{/* Networks outside of which what pods send gets the node's address; nothing where it never does. */}}
+{{- define "penstock.masqueradeOutside" -}}
+{{- $cidrs := .Values.ipv4NativeRoutingCIDR | nospace }}
+{{- $seen := list }}
+{{- range $cidr := compact (splitList "," $cidrs) }}
+{{- $parts := regexSplit "[./]" $cidr -1 }}
+{{- $size := 1 }}
+{{- range until (sub 32 (atoi (index $parts 4)) | int) }}{{ $size = mul $size 2 }}{{ end }}
+{{- $first := 0 }}
+{{- range $at := until 4 }}{{ $first = add (mul $first 256) (atoi (index $parts $at)) }}{{ end }}
+{{- if mod $first $size }}
+{{- fail (printf "ipv4NativeRoutingCIDR: %s is no network: its address has bits beyond the prefix" $cidr) }}
+{{- end }}
+{{- $end := add $first $size }}
+{{- range $seen }}
+{{- if and (lt $first .end) (lt .first $end) }}
+{{- fail (printf "ipv4NativeRoutingCIDR: %s and %s overlap: leave out the smaller one" .cidr $cidr) }}
+{{- end }}
+{{- end }}
+{{- $seen = append $seen (dict "cidr" $cidr "first" $first "end" $end) }}
+{{- end }}
+{{- if .Values.enableIPv4Masquerade }}
+{{- if not (include "penstock.addresses" .) }}
+{{- fail "enableIPv4Masquerade: pods have addresses of another plugin, which translates them: it needs eni.enabled" }}
+{{- end }}
+{{- if not $cidrs }}
+{{- fail "ipv4NativeRoutingCIDR: enableIPv4Masquerade needs it: the CIDRs of the VPC, for example 10.0.0.0/16" }}
+{{- end }}
+{{- $cidrs }}
+{{- end }}
+{{- end }}
+
 {{/* What the operator is told of addresses, as JSON. */}}
 {{- define "penstock.addressOptions" -}}
 {{- $eni := omit .Values.eni "enabled" }}

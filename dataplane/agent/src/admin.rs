@@ -29,6 +29,8 @@ pub struct AddressHealth {
     pub configured: watch::Receiver<bool>,
     /// From a request for an address to its answer.
     pub adds: Histogram,
+    /// Whether what pods send out of the VPC gets the node's address.
+    pub masquerade: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,6 +106,15 @@ impl AddressHealth {
         registry.register("interfaces", "Interfaces that are set up for pods.", interfaces);
         let help = "From a plugin's request for an address to its answer.";
         registry.register("add_seconds", help, self.adds.clone());
+        if self.masquerade {
+            // A kernel that does not say how many has made none.
+            let connections = penstock_net::egress::masqueraded().unwrap_or_default();
+            registry.register(
+                "masqueraded_connections",
+                "Connections of pods that got the node's address, since its rules were made last.",
+                ConstCounter::new(connections),
+            );
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::addresses::Networks;
 use clap::{Args, Parser, Subcommand};
 use penstock_telemetry::LogFormat;
 use std::{net::SocketAddr, path::PathBuf};
@@ -58,6 +59,10 @@ pub struct AddressArgs {
     /// Give the node's pods their addresses, as the CNI plugin of the node
     #[arg(long)]
     pub addresses: bool,
+    /// What pods send elsewhere than to these networks (CIDRs, a comma between two) leaves by the first
+    /// interface with the node's address; without it, everything leaves with the pod's own
+    #[arg(long, value_name = "CIDRS", requires = "addresses")]
+    pub masquerade_outside: Option<Networks>,
     /// File that keeps which pod has which
     #[arg(long, value_name = "FILE", default_value = "/var/lib/penstock/addresses.json")]
     pub addresses_file: PathBuf,
@@ -134,5 +139,22 @@ mod tests {
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains(&format!("penstock-agent {} ", command.get_name())), "{help}");
         }
+    }
+
+    #[test]
+    fn masquerade_takes_networks_and_only_where_pods_get_addresses() {
+        let given = |more: &[&str]| {
+            let needed = "penstock-agent run --node a --pod b --operator https://c:1";
+            Cli::try_parse_from(needed.split(' ').chain(more.iter().copied()))
+        };
+        let outside = "--masquerade-outside=10.0.0.0/16,100.64.0.0/10";
+        let Ok(Cli { command: Command::Run(run) }) = given(&["--addresses", outside]) else {
+            panic!("it is refused");
+        };
+        assert_eq!(run.addresses.masquerade_outside.unwrap().as_slice().len(), 2);
+        let error = given(&[outside]).unwrap_err().to_string();
+        assert!(error.contains("--addresses"), "{error}");
+        let error = given(&["--addresses", "--masquerade-outside=10.0.0.1/16"]).unwrap_err();
+        assert!(error.to_string().contains("10.0.0.0/16"), "{error}");
     }
 }

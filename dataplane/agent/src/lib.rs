@@ -26,8 +26,8 @@ mod run;
 mod uninstall;
 
 pub use addresses::{
-    AddressInput, Clerk, Conflist, Counts, InstallError, NodeWiring, StateFile, Unreadable, Wiring,
-    bind, serve,
+    AddressInput, Clerk, Conflist, Counts, InstallError, Networks, NetworksError, NodeWiring,
+    StateFile, Unreadable, Wiring, bind, serve,
 };
 pub use admin::{AddressHealth, Health};
 pub use apply::Configuration;

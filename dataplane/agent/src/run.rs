@@ -42,6 +42,9 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     if args.addresses.addresses {
         let (started, own, seen) = Addresses::start(&args.addresses)?;
         (addresses, port, health) = (Some(started), Some(own), health.with_addresses(seen));
+    } else if let Err(error) = penstock_net::egress::remove() {
+        // Of an earlier agent that gave addresses. One without privilege has a word to say of that anyway.
+        tracing::warn!("{error}");
     }
     let health = Arc::new(health);
     let admin = AdminServer::start(args.admin, health)

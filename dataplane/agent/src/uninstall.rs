@@ -2,7 +2,7 @@
 
 use crate::{addresses::Conflist, args::UninstallArgs};
 use anyhow::Context as _;
-use penstock_net::{nat, pods, routes, uplinks};
+use penstock_net::{egress, nat, pods, routes, uplinks};
 use penstock_telemetry::{
     PageFormat,
     admin::{AdminServer, AdminSource},
@@ -44,6 +44,7 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
         Conflist::of_node().leave()?;
     } else {
         Conflist::of_node().remove()?;
+        egress::remove()?;
         uplinks::set(&[])?;
         pods::remove()?;
     }

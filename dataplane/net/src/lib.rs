@@ -8,7 +8,8 @@
 //! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT; and proxies from
 //!   the instance's metadata.
 //! - [`announce()`]: which addresses the node answers for on its uplink.
-//! - [`pods`]: the wire of each pod, and the route to it; [`uplinks`]: by which device its packets leave.
+//! - [`pods`]: the wire of each pod, and the route to it; [`uplinks`]: by which device its packets leave;
+//!   [`egress`]: which of them leave with an address of the node.
 //! - [`workers`]: the sockets that the workers accept on.
 //! - [`probe()`]: what the kernel lacks, each thing named.
 //!
@@ -19,10 +20,12 @@
 mod announce;
 mod attach;
 mod devices;
+pub mod egress;
 mod error;
 mod events;
 pub mod nat;
 mod netlink;
+mod nft;
 mod pins;
 pub mod pods;
 mod probe;

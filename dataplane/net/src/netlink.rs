@@ -193,7 +193,13 @@ impl Netlink {
 
     /// Asks for all entries of a kind.
     pub(crate) fn dump(&self, kind: u16, header: &[u8]) -> io::Result<Vec<Answer>> {
-        self.send(vec![Message::new(kind, DUMP, header)])?;
+        self.dump_of(Message::new(kind, 0, header))
+    }
+
+    /// Asks for all entries that a message, which has no flags, describes.
+    pub(crate) fn dump_of(&self, mut message: Message) -> io::Result<Vec<Answer>> {
+        message.bytes[6..8].copy_from_slice(&(DUMP | REQUEST).to_ne_bytes());
+        self.send(vec![message])?;
         let mut all = Vec::new();
         loop {
             for (kind, answer) in self.receive()? {

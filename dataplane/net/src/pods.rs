@@ -57,8 +57,9 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const PEER: u16 = 1;
 const INET_CONF: u16 = 1;
-/// `IPV4_DEVCONF_FORWARDING` (linux/ip.h).
+/// `IPV4_DEVCONF_FORWARDING`, `_RP_FILTER` (linux/ip.h).
 const FORWARDING: u16 = 1;
+pub(crate) const RP_FILTER: u16 = 8;
 /// `IFA_ADDRESS`, `IFA_LOCAL`.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -72,7 +73,7 @@ pub(crate) const INET: u8 = 2;
 const UP: u32 = 1;
 pub(crate) const UNICAST: u8 = 1;
 pub(crate) const LINK_SCOPE: u8 = 253;
-const MAIN_TABLE: u32 = 254;
+pub(crate) const MAIN_TABLE: u32 = 254;
 /// `RTNH_F_ONLINK`: a gateway need not lie in a subnet of the device.
 pub(crate) const ONLINK: u32 = 4;
 /// Length of `struct ifinfomsg`.
@@ -235,8 +236,13 @@ fn pair(wire: &Wire, pod: BorrowedFd<'_>) -> Message {
 
 /// Sets a device up that packets are forwarded from.
 pub(crate) fn forwarding(index: u32) -> Message {
+    configure(index, FORWARDING, 1)
+}
+
+/// Sets a device up, with something of `/proc/sys/net/ipv4/conf`, which an agent may not write.
+pub(crate) fn configure(index: u32, setting: u16, value: u32) -> Message {
     set_up(index).nest(LINK_FAMILIES, |families| {
-        families.nest(INET.into(), |inet| inet.nest(INET_CONF, |conf| conf.number(FORWARDING, 1)))
+        families.nest(INET.into(), |inet| inet.nest(INET_CONF, |conf| conf.number(setting, value)))
     })
 }
 

@@ -42,9 +42,9 @@ pub(crate) const TABLE: u16 = 15;
 /// `FRA_FWMASK`, `FRA_PROTOCOL`, `FRA_IP_PROTO`.
 const RULE_DEVICE: u16 = 3;
 pub(crate) const RULE_PRIORITY: u16 = 6;
-const RULE_MARK: u16 = 10;
+pub(crate) const RULE_MARK: u16 = 10;
 pub(crate) const RULE_TABLE: u16 = 15;
-const RULE_MASK: u16 = 16;
+pub(crate) const RULE_MASK: u16 = 16;
 pub(crate) const RULE_PROTOCOL: u16 = 21;
 const RULE_IP_PROTOCOL: u16 = 22;
 /// Who made a route or rule: a number that nobody else uses (`RTPROT_*`).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use penstock_net::{Feature, Hook, Steering, nat, probe, routes, uninstall};
+use penstock_net::{Feature, Hook, Steering, egress, nat, pods, probe, routes, uninstall};
 use support::{Bed, Namespace, Pins, VIP, VIP6, Worker, names, until};
 
 /// Dials and asks, again and again, until it is told to stop; one that fails ends it.
@@ -132,6 +132,8 @@ fn after_uninstall_nothing_is_left() {
         steering.attach_by("lo", Hook::Clsact).unwrap();
         let host = [VIP, VIP6].map(|vip| (vip.parse().unwrap(), None));
         routes::set_host(&host).unwrap();
+        pods::install().unwrap();
+        egress::set(Some(&["10.0.0.0/8".parse().unwrap()]), &[]).unwrap();
         // A second time changes nothing.
         routes::install().unwrap();
         routes::set_host(&host).unwrap();
@@ -143,18 +145,30 @@ fn after_uninstall_nothing_is_left() {
     assert!(bed.dial(VIP).is_ok());
     bed.steering = None;
     let dir = bed.pins.dir.clone();
+    let tables = |bed: &Bed| {
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", &bed.node.name, "nft", "list", "tables"]);
+        String::from_utf8(nft.output().unwrap().stdout).unwrap()
+    };
+    let before = tables(&bed);
+    for table in ["inet penstock", "ip penstock-pods"] {
+        assert!(before.contains(table), "{before}");
+    }
     bed.node.enter(move || {
-        uninstall(&dir).unwrap();
-        routes::remove().unwrap();
-        nat::remove().unwrap();
         // A second time finds nothing, and is content.
-        uninstall(&dir).unwrap();
-        routes::remove().unwrap();
-        nat::remove().unwrap();
+        for _ in 0..2 {
+            uninstall(&dir).unwrap();
+            routes::remove().unwrap();
+            nat::remove().unwrap();
+            egress::remove().unwrap();
+            pods::remove().unwrap();
+        }
     });
     assert_eq!(names(&bed.pins.dir), Vec::<String>::new());
+    assert_eq!(tables(&bed), "");
     for line in rules(&bed) {
-        assert!(!line.contains("4096") && !line.contains("4097"), "{line}");
+        let ours = ["4096", "4097", "2048", "0x40"];
+        assert!(ours.iter().all(|ours| !line.contains(ours)), "{line}");
     }
     for device in ["uplink", "lo"] {
         let mut tc = Command::new("tc");

@@ -1,120 +1,20 @@
-//! Pods with addresses of a VPC: each namespace is a node, a pod or a router of the VPC.
+//! Pods with addresses of a VPC: see `support/site.rs`.
 
 mod support;
 
 use penstock_net::{
-    devices,
     pods::{self, Wire},
-    uplinks::{self, Uplink},
+    uplinks,
 };
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr},
     os::fd::AsFd as _,
-    time::Duration,
 };
-use support::{Namespace, run};
-
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
-const PORT: u16 = 8080;
-
-/// A node with two interfaces. Behind each is a router that also is what lies outside, and says which it
-/// is; it drops what does not come from its interface's addresses, as a VPC does.
-struct Site {
-    node: Namespace,
-    routers: [Namespace; 2],
-}
-
-impl Site {
-    fn new() -> Self {
-        let node = Namespace::new("node");
-        let routers = ["r0", "r1"].map(Namespace::new);
-        for (n, router) in routers.iter().enumerate() {
-            run(&format!(
-                "ip -n {} link add eth{n} type veth peer name eth0 netns {}",
-                node.name, router.name
-            ));
-            node.ip(&format!("link set eth{n} mtu 9001 up"));
-            router.ip("link set eth0 mtu 9001 up");
-            router.ip("addr add 10.0.0.1/32 dev eth0");
-            router.ip(&format!("addr add {OUTSIDE}/32 dev lo"));
-            // The VPC asks nobody who has an address.
-            let mac = node.enter(move || {
-                let all = devices().unwrap();
-                all.into_iter().find(|d| d.name == format!("eth{n}")).unwrap().mac
-            });
-            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            router.ip(&format!("neigh add 10.0.0.250 dev eth0 lladdr {mac}"));
-            let addresses = ["10.0.0.16/28", "10.0.0.32/28"][n];
-            router.ip(&format!("route add {addresses} via 10.0.0.250 dev eth0 onlink"));
-        }
-        node.ip("addr add 10.0.0.10/24 dev eth0");
-        routers[0].ip("route add 10.0.0.10/32 dev eth0 scope link");
-        node.ip("route add default via 10.0.0.1 dev eth0");
-        node.enter(|| {
-            pods::install().unwrap();
-            pods::install().unwrap();
-            let all = devices().unwrap();
-            let index = |name: &str| all.iter().find(|d| d.name == name).unwrap().index;
-            let uplink = |n: u8, primary: Option<Ipv4Addr>| Uplink {
-                device: index(&format!("eth{n}")),
-                place: (0, n),
-                gateway: Ipv4Addr::new(10, 0, 0, 1),
-                primary,
-                sources: [(Ipv4Addr::new(10, 0, 0, 16 + 16 * n), 28)].into(),
-            };
-            let both = [uplink(0, None), uplink(1, Some(Ipv4Addr::new(10, 0, 0, 200)))];
-            uplinks::set(&both).unwrap();
-            uplinks::set(&both).unwrap();
-        });
-        Self { node, routers }
-    }
-
-    /// Answers on an address of a namespace with a name, as often as it is asked.
-    fn answers(&self, namespace: &Namespace, address: Ipv4Addr, name: &'static str) {
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        namespace.spawn(move || {
-            let listener = TcpListener::bind((address, PORT)).unwrap();
-            ready.send(()).unwrap();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let from = stream.peer_addr().unwrap().ip();
-                let _ = stream.write_all(format!("{name} saw {from}").as_bytes());
-            }
-        });
-        is_ready.recv().unwrap();
-    }
-}
-
-fn ask(from: &Namespace, address: Ipv4Addr) -> String {
-    from.enter(move || {
-        let to = SocketAddr::from((address, PORT));
-        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    })
-}
-
-fn wire(n: u8, address: u8) -> Wire {
-    Wire {
-        device: "eth0".into(),
-        on_node: format!("{}{n:08x}", pods::PREFIX),
-        alias: format!("pod {n}"),
-        address: Ipv4Addr::new(10, 0, 0, address),
-        mtu: 9001,
-    }
-}
-
-fn connect(site: &Site, pod: &Namespace, wire: Wire) {
-    let path = format!("/run/netns/{}", pod.name);
-    site.node.enter(move || {
-        let namespace = File::open(path).unwrap();
-        pods::connect(&wire, namespace.as_fd()).unwrap();
-        pods::check(&wire, namespace.as_fd()).unwrap();
-    });
-}
+use support::{
+    Namespace,
+    site::{OUTSIDE, Site, ask, connect, wire},
+};
 
 #[test]
 fn pods_reach_each_other_the_node_and_the_outside_by_the_interface_that_has_their_address() {

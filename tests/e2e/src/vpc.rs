@@ -96,8 +96,22 @@ impl VpcSite {
     /// # Errors
     /// What helm said.
     pub fn install(&self) -> Result<()> {
+        self.helm("install", &[])
+    }
+
+    /// Upgrades the release to the values that it was installed with and further arguments of helm.
+    ///
+    /// # Errors
+    /// Helm refuses or does not see everything ready in two minutes.
+    pub fn upgrade(&self, more: &[&str]) -> Result<()> {
+        self.helm("upgrade", more)
+    }
+
+    fn helm(&self, action: &str, more: &[&str]) -> Result<()> {
         let values = values(self.cluster());
-        self.cluster().helm("install", &values.iter().map(String::as_str).collect::<Vec<_>>())
+        let values: Vec<_> =
+            values.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        self.cluster().helm(action, &values)
     }
 
     /// EC2's model, and the calls that it got.

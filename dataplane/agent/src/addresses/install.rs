@@ -20,8 +20,17 @@ const LEFT: &str = "99-penstock.conflist";
 /// Name of the plugin.
 const PLUGIN: &str = "penstock-cni";
 
-/// Plugins of the CNI project that do what Penstock does not, where the node has them.
-const CHAINED: [(&str, &str); 2] = [("portmap", "portMappings"), ("bandwidth", "bandwidth")];
+/// Plugins of the CNI project that do what Penstock does not, where the node has them: ports of the node
+/// (`hostPort`), and limits (the annotations `kubernetes.io/ingress-bandwidth`, `egress-bandwidth`). With
+/// `snat` a pod reaches itself by a port of the node, and the node its pods by one of 127.0.0.1; for
+/// everybody else the client's address is kept. The mark that portmap has masqueraded by, 0x2000, is that of
+/// the workers' answers too; those are not tracked, so that no rule of NAT sees them.
+fn chained() -> [Value; 2] {
+    [
+        json!({"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}),
+        json!({"type": "bandwidth", "capabilities": {"bandwidth": true}}),
+    ]
+}
 
 /// A file cannot be written. The node is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +116,11 @@ impl Conflist {
 
     fn content(&self, socket: &Path) -> Value {
         let mut plugins = vec![json!({"type": PLUGIN, "agentSocket": socket})];
-        for (plugin, capability) in CHAINED {
+        for chained in chained() {
+            let plugin = chained["type"].as_str().unwrap_or_default();
             // A link may lead to where only the node sees.
             if self.binaries.join(plugin).symlink_metadata().is_ok() {
-                plugins.push(json!({"type": plugin, "capabilities": {capability: true}}));
+                plugins.push(chained);
             } else {
                 tracing::warn!(
                     plugin,

@@ -8,6 +8,7 @@
 
 mod clerk;
 mod install;
+mod networks;
 mod run;
 mod server;
 mod state;
@@ -15,6 +16,7 @@ mod wiring;
 
 pub use clerk::{Clerk, Counts, Input as AddressInput};
 pub use install::{Conflist, InstallError};
+pub use networks::{Networks, NetworksError};
 pub(crate) use run::Addresses;
 pub use server::{bind, serve};
 pub use state::{StateFile, Unreadable};

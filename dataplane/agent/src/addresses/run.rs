@@ -42,14 +42,16 @@ impl Addresses {
         let (reports, report) = watch::channel(Report::default());
         let (counting, counts) = watch::channel(Counts::default());
         let adds = Histogram::new(SECONDS);
-        let wiring = Box::new(NodeWiring::default());
+        let wiring = Box::new(NodeWiring::new(args.masquerade_outside.clone()));
         let clerk = Clerk::new(file, wiring, reports, counting, adds.clone());
         let (say, inputs) = threads::channel();
         let thread =
             thread::Builder::new().name("addresses".into()).spawn(move || clerk.run(&inputs))?;
         let (tell, told) = mpsc::unbounded_channel();
         let (configured, is_configured) = watch::channel(false);
-        let health = AddressHealth { counts: counts.clone(), configured: is_configured, adds };
+        let masquerade = args.masquerade_outside.is_some();
+        let seen = counts.clone();
+        let health = AddressHealth { counts: seen, configured: is_configured, adds, masquerade };
         let addresses = Self {
             clerk: say,
             thread,

@@ -1,9 +1,10 @@
 //! Devices of interfaces and of pods, as the node's kernel has them.
 
+use super::networks::Networks;
 use penstock_cni::Alias;
 use penstock_config::address::{Interface, InterfaceId, Unit};
 use penstock_net::{
-    NetError, devices, pods,
+    Device, NetError, devices, egress, pods,
     uplinks::{self, Uplink},
 };
 use std::{
@@ -33,8 +34,52 @@ pub trait Wiring: Send {
 /// The kernel of this node, in the network namespace of the calling thread.
 #[derive(Debug, Default)]
 pub struct NodeWiring {
+    /// What pods send elsewhere gets the node's address; `None`: nothing does.
+    inside: Option<Networks>,
     /// What was set up: nothing is asked again as long as it is the same.
     set: Option<Vec<Uplink>>,
+}
+
+impl NodeWiring {
+    /// For a node where what pods send elsewhere than to these networks gets the node's address.
+    pub fn new(inside: Option<Networks>) -> Self {
+        Self { inside, set: None }
+    }
+
+    /// What leaves with the node's address; and by which devices it comes back, although by their
+    /// sources the pods' packets leave by others.
+    fn egress(&self, there: &[Device], wanted: &[Uplink]) -> Result<(), NetError> {
+        let is_further = |uplink: &&Uplink| uplink.place != (0, 0);
+        let further: Vec<u32> = wanted.iter().filter(is_further).map(|u| u.device).collect();
+        let inside = self.inside.as_ref();
+        match egress::set(inside.map(Networks::as_slice), &further) {
+            // Pods reach each other and the VPC all the same.
+            Err(error) if inside.is_none() => {
+                tracing::warn!(
+                    "ports of the node may not lead to pods of further interfaces: {error}"
+                );
+            }
+            result => result?,
+        }
+        // Before the operator has said which are further ones, none can be told from the first.
+        let others = there.iter().filter(|d| is_uplink(d) && d.up && !further.contains(&d.index));
+        for device in others.filter(|_| !wanted.is_empty()) {
+            if egress::admit(device)? {
+                tracing::info!(device = device.name, "reverse-path filtering is loose now");
+            }
+        }
+        let sources = wanted.iter().flat_map(|uplink| &uplink.sources);
+        let outside =
+            |inside: &Networks| sources.map(|s| s.0).find(|source| !inside.contain(*source));
+        if let Some(source) = inside.and_then(outside) {
+            tracing::warn!(
+                %source,
+                "ipv4NativeRoutingCIDR has not all of the VPC: what is sent to pods there gets the node's \
+                 address; add the CIDR that it is in"
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Wiring for NodeWiring {
@@ -43,12 +88,8 @@ impl Wiring for NodeWiring {
         interfaces: &BTreeMap<InterfaceId, Interface>,
     ) -> Result<BTreeMap<InterfaceId, u32>, NetError> {
         let devices = devices()?;
-        let by_mac: BTreeMap<_, _> = devices
-            .iter()
-            // What lies on a device has the same MAC: a VLAN, a bridge.
-            .filter(|device| device.ethernet && !device.loopback && is_plain(&device.kind))
-            .map(|device| (text(device.mac), device))
-            .collect();
+        let uplinks = devices.iter().filter(|device| is_uplink(device));
+        let by_mac: BTreeMap<_, _> = uplinks.map(|device| (text(device.mac), device)).collect();
         let (mut wanted, mut ready) = (Vec::new(), BTreeMap::new());
         for interface in interfaces.values() {
             let Some(device) = by_mac.get(&interface.mac) else { continue };
@@ -60,6 +101,7 @@ impl Wiring for NodeWiring {
             pods::install()?;
             self.set = None;
             uplinks::set(&wanted)?;
+            self.egress(&devices, &wanted)?;
             self.set = Some(wanted);
         }
         Ok(ready)
@@ -70,9 +112,11 @@ impl Wiring for NodeWiring {
     }
 }
 
-/// Hardware has no kind; an end of a pair stands for it in a test.
-fn is_plain(kind: &str) -> bool {
-    kind.is_empty() || kind == "veth"
+/// Hardware, which has no kind; an end of a pair stands for it in a test. What lies on a device has the
+/// same MAC: a VLAN, a bridge.
+fn is_uplink(device: &Device) -> bool {
+    let plain = device.kind.is_empty() || device.kind == "veth";
+    plain && device.ethernet && !device.loopback && !device.name.starts_with(pods::PREFIX)
 }
 
 fn text(mac: [u8; 6]) -> String {

@@ -225,7 +225,7 @@ fn traces(node: &Node) -> Result<Vec<String>> {
         ("sockets", "find /run/penstock -mindepth 1"),
     ];
     let ours = |kind: &str, line: &str| match kind {
-        "rules" => line.contains("4096") || line.contains("4097"),
+        "rules" => ["4096", "4097", "lookup 2048", "fwmark 0x40/"].iter().any(|o| line.contains(o)),
         "routes" => line.contains("table 4096") || line.contains("table 4097"),
         "nftables" => line.contains("penstock"),
         // The kernel's own.

@@ -3,6 +3,7 @@
 
 mod again;
 mod churn;
+mod egress;
 mod pods;
 
 use penstock_e2e::{VpcSite, play};
@@ -13,6 +14,6 @@ type Scenario = penstock_e2e::Scenario<VpcSite>;
 
 fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vpc");
-    let scenarios: Vec<Scenario> = [pods::ALL, churn::ALL, again::ALL].concat();
+    let scenarios: Vec<Scenario> = [pods::ALL, egress::ALL, churn::ALL, again::ALL].concat();
     play(&scenarios, || VpcSite::new(&folder), |site| site.report())
 }
