@@ -58,6 +58,10 @@ pub struct AddressArgs {
     /// Give the node's pods their addresses, as the CNI plugin of the node
     #[arg(long)]
     pub addresses: bool,
+    /// Have pods of the node reach each other past its network stack, by TCP over IPv4. Netfilter does
+    /// not see their packets
+    #[arg(long, requires = "addresses")]
+    pub pod_redirect: bool,
     /// File that keeps which pod has which
     #[arg(long, value_name = "FILE", default_value = "/var/lib/penstock/addresses.json")]
     pub addresses_file: PathBuf,
