@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Pods by their addresses, with their devices on the node: those that are up and have the program
 /// (`attached`). An address that two devices claim has none of them: the routes say whose it is.
-pub fn pods(devices: &[Device], attached: &BTreeSet<u32>) -> BTreeMap<Ipv4Addr, u32> {
+pub(crate) fn pods(devices: &[Device], attached: &BTreeSet<u32>) -> BTreeMap<Ipv4Addr, u32> {
     let mut found = BTreeMap::new();
     let mut claimed = BTreeSet::new();
     for device in devices.iter().filter(|device| pods::is_wire(device)) {

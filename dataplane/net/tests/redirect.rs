@@ -49,9 +49,9 @@ impl Site {
         let mut site = Self { steering: Some(steering), pins, pods: BTreeMap::new(), node };
         site.nft(&format!(
             "table ip services {{
-               counter tcp {{}}
-               counter udp {{}}
-               counter invalid {{}}
+               counter count-tcp {{}}
+               counter count-udp {{}}
+               counter count-invalid {{}}
                chain pre {{
                  type nat hook prerouting priority -100;
                  ip daddr {SERVICE} tcp dport 80 dnat to {B}:{PORT};
@@ -59,9 +59,9 @@ impl Site {
                chain post {{ type nat hook postrouting priority 100; }}
                chain forward {{
                  type filter hook forward priority 0;
-                 meta l4proto tcp counter name tcp;
-                 meta l4proto udp counter name udp;
-                 ct state invalid counter name invalid drop;
+                 meta l4proto tcp counter name count-tcp;
+                 meta l4proto udp counter name count-udp;
+                 ct state invalid counter name count-invalid drop;
                }}
              }}"
         ));
@@ -85,7 +85,9 @@ impl Site {
     /// Packets that the stack has forwarded and counted under this name.
     fn forwarded(&self, name: &'static str) -> u64 {
         let said = self.node.enter(move || {
-            let done = nft(&["list", "counter", "ip", "services", name]).output().unwrap();
+            let done = nft(&["list", "counter", "ip", "services", &format!("count-{name}")])
+                .output()
+                .unwrap();
             String::from_utf8(done.stdout).unwrap()
         });
         let mut words = said.split_whitespace().skip_while(|word| *word != "packets");
@@ -310,15 +312,17 @@ fn a_service_between_the_same_pods_is_translated_with_the_port_of_a_connection_b
             let redirected = site.redirected();
             let stream = site.dial(pod(B), Some(SOURCE)).unwrap();
             end(stream);
-            assert!(site.redirected() > redirected + 5, "{name}, {round}: straight");
+            assert!(site.redirected() > redirected + 4, "{name}, {round}: straight");
             let redirected = site.redirected();
-            // A FIN may still be on its way; of the Service there is nothing.
-            let straight = site.forwarded("tcp") - forwarded;
-            assert_eq!(straight, 0, "{name}, {round}");
+            assert_eq!(site.forwarded("tcp"), forwarded, "{name}, {round}");
+            let began = Instant::now();
             let stream = site.dial(service(), Some(SOURCE)).unwrap();
+            // Where the server waits and does not take the SYN, it says what it has of the connection
+            // before, which the client resets: two packets, and the SYN comes again after a second.
+            assert!(began.elapsed() < Duration::from_millis(1_500), "{name}, {round}");
             end(stream);
-            assert!(site.forwarded("tcp") > forwarded + 5, "{name}, {round}: by the stack");
-            assert!(site.redirected() <= redirected + 1, "{name}, {round}");
+            assert!(site.forwarded("tcp") > forwarded + 4, "{name}, {round}: by the stack");
+            assert!(site.redirected() <= redirected + 2, "{name}, {round}");
         }
     }
     assert_eq!(site.forwarded("invalid"), 0);
@@ -464,12 +468,18 @@ fn only_what_comes_from_the_pods_own_address_without_options_is_redirected() {
         (Ipv4Addr::new(192, 0, 2, 1), &[], SYN, 0),
         (B, &[], SYN, 0),
         (A, &[1, 1, 1, 1], SYN, 0),
-        // Nothing is known of it: the one that answers has no connection either.
+        // Its SYN was not answered.
         (A, &[], ACK, 0),
     ] {
         // Its checksum is wrong: nobody answers.
         let before = site.redirected();
+        let all = |site: &mut Site| {
+            let passed = site.steer(|s| s.counters().unwrap().get(Reason::NoListener));
+            passed + site.redirected()
+        };
+        let seen = all(&mut site);
         forge(&site, from, options, flags);
+        until("it is seen", || all(&mut site) > seen);
         assert_eq!(site.redirected() - before, expected, "{from} {options:?} {flags:#x}");
     }
 }
