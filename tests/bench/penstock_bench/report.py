@@ -129,7 +129,7 @@ def _pods(rows):
         lines.append([row["task"], row["network"], f"{row['rate']:.0f}", *ratios[:2],
                       f"{row['us']:.1f}", *ratios[2:]])
     return _table(["requests over", "network", "requests/s", "x bridge", "x ptp",
-                   "µs of both cores for each", "x bridge", "x ptp"], lines)
+                   "µs CPU of both ends for each", "x bridge", "x ptp"], lines)
 
 
 def _cluster(found):
