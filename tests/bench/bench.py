@@ -16,10 +16,10 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from penstock_bench import (addresses, cluster, handshakes, hostile, http_load,  # noqa: E402
-                            instructions, memory, micro, pairs, report, workers)
+                            instructions, memory, micro, pairs, pods, report, workers)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "hostile",
+MEASUREMENTS = ("http", "tls", "memory", "pairs", "instructions", "workers", "micro", "hostile", "pods",
                 "cluster", "addresses")
 
 
@@ -43,6 +43,7 @@ def main() -> None:
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),
         "hostile": lambda: hostile.run(say),
+        "pods": lambda: pods.run(seconds, rounds, say),
         "cluster": lambda: cluster.run(say),
         "addresses": lambda: addresses.run(say),
     }

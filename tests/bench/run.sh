@@ -10,7 +10,7 @@ export PENSTOCK_BENCH_VENV
 say "building the filters and the shipped binary"
 cargo xtask filters >&2
 cargo xtask ebpf >&2
-xtask/setup/debian.sh ip:iproute2
+xtask/setup/debian.sh ip:iproute2 nft:nftables /usr/lib/cni/ptp:containernetworking-plugins
 cargo build --release -q -p penstock-cli -p penstock-raw-copy
 say "building Envoy's filter"
 toolchain=$(xtask/setup/wasm-target.sh)

@@ -384,3 +384,18 @@ fn masquerade_is_off_and_takes_the_networks_of_the_vpc_when_it_is_on() {
         refused(&[&format!("ipv4NativeRoutingCIDR={overlap}")], "overlap");
     }
 }
+
+#[test]
+fn pods_are_redirected_where_their_addresses_are_penstocks_unless_it_is_turned_off() {
+    let redirected = |values: &[&str]| {
+        let all = objects(values);
+        let arguments = pod(&all, "DaemonSet", "penstock-agent")["containers"][0]["args"].clone();
+        // The operator refuses what it does not know.
+        let operator = object(&all, "Deployment", "penstock-operator").to_string();
+        assert!(!operator.contains("podRedirect"), "{operator}");
+        texts(&arguments).contains(&"--pod-redirect")
+    };
+    assert!(redirected(&GUIDE));
+    assert!(!redirected(&[]));
+    assert!(!redirected(&["eni.enabled=true", "eni.podRedirect=false"]));
+}

@@ -79,7 +79,7 @@ priorityClassName: penstock
 
 {{/* What the operator is told of addresses, as JSON. */}}
 {{- define "penstock.addressOptions" -}}
-{{- $eni := omit .Values.eni "enabled" }}
+{{- $eni := omit .Values.eni "enabled" "podRedirect" }}
 {{- $ipam := .Values.ipam.nodeSpec }}
 {{- if not $ipam.ipamMaxAllocate }}{{ $ipam = omit $ipam "ipamMaxAllocate" }}{{ end }}
 {{- dict "eni" $eni "ipam" (dict "nodeSpec" $ipam) | toJson }}

@@ -63,6 +63,10 @@ pub struct AddressArgs {
     /// interface with the node's address; without it, everything leaves with the pod's own
     #[arg(long, value_name = "CIDRS", requires = "addresses")]
     pub masquerade_outside: Option<Networks>,
+    /// Have pods of the node reach each other past its network stack, by TCP over IPv4. Netfilter does
+    /// not see their packets
+    #[arg(long, requires = "addresses")]
+    pub pod_redirect: bool,
     /// File that keeps which pod has which
     #[arg(long, value_name = "FILE", default_value = "/var/lib/penstock/addresses.json")]
     pub addresses_file: PathBuf,

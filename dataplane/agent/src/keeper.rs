@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between looks at devices and addresses of the node: a new pod's packets are steered after that.
+/// Between looks at devices and addresses of the node: a new pod's packets are steered after that, or
+/// sooner, see [`Input::Devices`].
 const LOOK: Duration = Duration::from_millis(200);
 /// How long connections wait for a proxy when the last has gone. Then packets pass unchanged.
 pub const GRACE: Duration = Duration::from_secs(15);
@@ -41,6 +42,8 @@ pub enum Input {
     Gone(ProxyId),
     /// A configuration, and where to say that it is in force.
     Configure(State, mpsc::Sender<Version>),
+    /// Devices may have come or gone.
+    Devices,
     /// The agent ends. What is steered goes on.
     End,
 }
@@ -116,6 +119,7 @@ impl Keeper {
                 self.status.lock().packets = self.kernel.packets();
             }
             match inputs.recv_timeout(look.saturating_duration_since(Instant::now())) {
+                Ok(Input::Devices) => look = Instant::now(),
                 Ok(Input::End) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.input(input),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -163,7 +167,7 @@ impl Keeper {
                     let _ = done.send(version);
                 }
             }
-            Input::End => {}
+            Input::Devices | Input::End => {}
         }
         self.report();
     }

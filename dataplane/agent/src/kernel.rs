@@ -1,9 +1,13 @@
 //! What the keeper asks of the kernel, and the kernel that does it.
 
-use crate::{Listening, SocketError, listeners};
+use crate::{Listening, SocketError, listeners, neighbours};
 use penstock_config::State;
-use penstock_net::{NetError, Steering, addresses, announce, devices, nat, routes};
-use std::{collections::BTreeSet, net::IpAddr, path::Path};
+use penstock_net::{Device, NetError, Steering, addresses, announce, devices, nat, routes};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 /// Drivers of devices whose other end is one pod's.
 const OF_ONE_POD: [&str; 2] = ["veth", "netkit"];
@@ -77,6 +81,10 @@ pub struct NodeKernel {
     /// earlier agent left stays as it is.
     served: Option<bool>,
     applied: Option<Applied>,
+    /// Pods reach each other past the stack.
+    redirect: bool,
+    /// Those that do so now. `None`: not known yet.
+    pods: Option<BTreeMap<Ipv4Addr, u32>>,
     refused: BTreeSet<String>,
 }
 
@@ -90,11 +98,12 @@ struct Applied {
 }
 
 impl NodeKernel {
-    /// For the Node of that name. Loads the programs in the place of what an earlier agent left, which steers until then.
+    /// For the Node of that name. Loads the programs in the place of what an earlier agent left, which
+    /// steers until then. With `redirect`, pods of Penstock reach each other past the stack.
     ///
     /// # Errors
     /// [`NetError`].
-    pub fn start(pins: &Path, node: &str) -> Result<Self, NetError> {
+    pub fn start(pins: &Path, node: &str, redirect: bool) -> Result<Self, NetError> {
         let mut steering = Steering::load(pins)?;
         routes::install()?;
         steering.replace()?;
@@ -106,16 +115,17 @@ impl NodeKernel {
             confined: BTreeSet::new(),
             served: None,
             applied: None,
+            redirect,
+            pods: None,
             refused: BTreeSet::new(),
         };
-        kernel.attach()?;
+        kernel.look()?;
         Ok(kernel)
     }
 
     /// Puts the program on every device that carries Ethernet frames: uplinks for clients outside,
     /// the host's side of pods' devices for pods, `lo` for processes of the node.
-    fn attach(&mut self) -> Result<(), NetError> {
-        let there = devices()?;
+    fn attach(&mut self, there: &[Device]) -> Result<(), NetError> {
         let attached = self.steering.attached();
         for device in there.iter().filter(|device| device.ethernet && device.up) {
             if attached.contains(&device.index) {
@@ -135,6 +145,23 @@ impl NodeKernel {
         }
         self.confined.retain(|index| there.iter().any(|device| device.index == *index));
         self.refused.retain(|name| there.iter().any(|device| device.name == *name));
+        Ok(())
+    }
+
+    /// Looks at the devices: programs come first, since of a connection both directions pass them.
+    fn look(&mut self) -> Result<(), NetError> {
+        let there = devices()?;
+        self.attach(&there)?;
+        let pods = match self.redirect {
+            true => neighbours::pods(&there, &self.steering.attached()),
+            false => BTreeMap::new(),
+        };
+        if self.pods.as_ref() != Some(&pods) {
+            self.pods = None;
+            let changes = self.steering.set_pods(&pods)?;
+            tracing::debug!(?changes, "pods reach each other past the stack");
+            self.pods = Some(pods);
+        }
         Ok(())
     }
 
@@ -218,7 +245,7 @@ impl Kernel for NodeKernel {
     }
 
     fn refresh(&mut self) -> Result<(), NetError> {
-        self.attach()?;
+        self.look()?;
         self.apply()
     }
 

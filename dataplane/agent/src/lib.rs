@@ -10,6 +10,7 @@
 //! | `apply` | what the operator's stream says |
 //! | `addresses/` | which pod has which address: the pool, its file, devices, the plugins' socket |
 //! | `listening`, `kernel` | sockets, programs, routes |
+//! | `neighbours` | pods that reach each other past the node's stack |
 //! | `uninstall` | takes all of it away |
 
 mod addresses;
@@ -21,6 +22,7 @@ mod keeper;
 mod kernel;
 pub mod listeners;
 mod listening;
+mod neighbours;
 mod roster;
 mod run;
 mod uninstall;
@@ -35,6 +37,7 @@ pub use handover::{listen, refuse};
 pub use keeper::{GRACE, Input, Keeper, Status};
 pub use kernel::{Kernel, NoKernel, NodeKernel};
 pub use listening::{Listening, SocketError};
+pub use neighbours::watch_devices;
 pub use roster::{Action, Event, MAX_WORKERS, ProxyId, Roster};
 pub use run::{probe, run};
 pub use uninstall::uninstall;

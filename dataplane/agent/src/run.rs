@@ -2,7 +2,7 @@
 
 use crate::{
     Configuration, GRACE, Input, Keeper, Kernel, NoKernel, NodeKernel, Status,
-    addresses::Addresses, admin::Health, args::RunArgs, handover,
+    addresses::Addresses, admin::Health, args::RunArgs, handover, watch_devices,
 };
 use anyhow::Context as _;
 use parking_lot::Mutex;
@@ -32,7 +32,10 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     let status = Arc::<Mutex<Status>>::default();
     let (say, inputs) = mpsc::channel();
-    let keeper = keep(kernel(&args.pins.pins, &args.node, &status), inputs, status.clone())?;
+    let keeper = keep(kernel(&args, &status), inputs, status.clone())?;
+    if let Err(error) = watch_devices(say.clone()) {
+        tracing::warn!("{error}; new and old devices are noticed later");
+    }
     let listener = Arc::new(Listener::bind(&args.handover)?);
     let taking = handover::listen(listener.clone(), say.clone())?;
     let (link, linked) = watch::channel(Link::default());
@@ -99,7 +102,8 @@ fn share(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The node's kernel, or what stands for one that cannot steer.
-fn kernel(pins: &Path, node: &str, status: &Mutex<Status>) -> Box<dyn Kernel> {
+fn kernel(args: &RunArgs, status: &Mutex<Status>) -> Box<dyn Kernel> {
+    let pins = args.pins.pins.as_path();
     let missing = penstock_net::probe(pins);
     for missing in &missing {
         // Without links there is another way onto a device.
@@ -110,7 +114,7 @@ fn kernel(pins: &Path, node: &str, status: &Mutex<Status>) -> Box<dyn Kernel> {
     }
     let trouble = match missing.into_iter().find(|m| m.feature != Feature::DeviceLinks) {
         Some(missing) => missing.to_string(),
-        None => match NodeKernel::start(pins, node) {
+        None => match NodeKernel::start(pins, &args.node, args.addresses.pod_redirect) {
             Ok(kernel) => return Box::new(kernel),
             Err(error) => error.to_string(),
         },

@@ -94,7 +94,7 @@ impl Node {
         let status = Arc::<Mutex<Status>>::default();
         let shown = status.clone();
         let keeper = self.node.spawn(move || {
-            let kernel = NodeKernel::start(&pins, "n1").expect("the kernel can steer");
+            let kernel = NodeKernel::start(&pins, "n1", true).expect("the kernel can steer");
             Keeper::new(Box::new(kernel), GRACE, shown).run(&inputs);
         });
         let listener = Arc::new(Listener::bind(&self.path()).expect("listens"));

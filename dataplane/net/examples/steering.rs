@@ -14,7 +14,7 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use aya::sys::{Stats, enable_stats};
 use penstock_net::{ListenAddress, Steering, workers};
 use support::frames::{ACK, SYN, TCP, ethernet, octets, tcp, v4, v6};
-use support::{Bed, NODE, Namespace, PORT, Pins, VIP, VIP6};
+use support::{Bed, CLIENT, NODE, Namespace, POD, PORT, Pins, VIP, VIP6};
 
 /// Runs of the program on each packet.
 const REPEAT: u32 = 1_000_000;
@@ -61,13 +61,42 @@ fn constructed(pins: &Pins) {
         ("new connection, IPv4, 16 workers", v4(VIP, &[], 0, TCP, &syn)),
         ("new connection, IPv6, 16 workers", v6(VIP6, TCP, &syn)),
     ] {
-        let options =
-            TestRunOptions { data_in: Some(&frame), repeat: REPEAT, ..TestRunOptions::new() };
-        // The kernel gives the mean of all runs, in whole nanoseconds.
-        let result = steering.program().unwrap().test_run(options).unwrap();
-        println!("{name}: {} ns", result.duration.as_nanos());
+        measure(&mut steering, name, &frame);
     }
     drop(listener);
+    between_pods(&mut steering);
+}
+
+/// The node has pods now, and what comes in a test run comes by `lo`, the first device.
+fn between_pods(steering: &mut Steering) {
+    let pods = [(CLIENT.parse().unwrap(), 1), (POD.parse().unwrap(), 2)];
+    steering.set_pods(&pods.into()).unwrap();
+    let mut answer = tcp(OTHER_PORT, 40_000, SYN | ACK);
+    answer[11] = 1;
+    // From the pod that is dialled.
+    let mut back = v4(CLIENT, &[], 0, TCP, &answer);
+    back[26..30].copy_from_slice(&octets(POD));
+    let opens = v4(POD, &[], 0, TCP, &tcp(40_000, OTHER_PORT, SYN));
+    mean(steering, &opens, 1);
+    steering.set_pods(&[(CLIENT.parse().unwrap(), 2), (POD.parse().unwrap(), 1)].into()).unwrap();
+    mean(steering, &back, 1);
+    steering.set_pods(&pods.into()).unwrap();
+    let data = v4(POD, &[], 0, TCP, &tcp(40_000, OTHER_PORT, ACK));
+    measure(steering, "of a connection from pod to pod", &data);
+    let elsewhere = v4("10.98.7.2", &[], 0, TCP, &tcp(40_000, PORT, SYN));
+    measure(steering, "TCP from a pod to no listener and no pod", &elsewhere);
+    steering.set_pods(&[(POD.parse().unwrap(), 2)].into()).unwrap();
+    measure(steering, "TCP from elsewhere to no listener, with pods", &elsewhere);
+}
+
+fn measure(steering: &mut Steering, name: &str, frame: &[u8]) {
+    println!("{name}: {} ns", mean(steering, frame, REPEAT));
+}
+
+/// The kernel gives the mean of all runs, in whole nanoseconds.
+fn mean(steering: &mut Steering, frame: &[u8], repeat: u32) -> u128 {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+    steering.program().unwrap().test_run(options).unwrap().duration.as_nanos()
 }
 
 fn real() {

@@ -2,7 +2,8 @@
 //! workers with the client's address:
 //!
 //! - [`Steering`]: the programs, pinned in a BPF file system, with their maps; they stay when the agent
-//!   goes, and a newer agent replaces them without a gap.
+//!   goes, and a newer agent replaces them without a gap. They also send what goes from pod to pod of the
+//!   node straight there ([`Steering::set_pods`]).
 //! - [`routes`]: what the programs marked is routed to this node, and what processes of the node send to
 //!   a Gateway passes the programs too.
 //! - [`nat`]: what the programs marked, and what the workers answer, is kept from NAT; and proxies from
@@ -30,10 +31,12 @@ mod pins;
 pub mod pods;
 mod probe;
 mod program;
+mod redirect;
 pub mod routes;
 mod steering;
 mod uninstall;
 pub mod uplinks;
+mod watch;
 pub mod workers;
 
 pub use announce::{Announced, announce};
@@ -45,3 +48,4 @@ pub use penstock_ebpf_common::Reason;
 pub use probe::{Feature, LEAST_KERNEL, Missing, probe};
 pub use steering::{Changes, Counters, ListenAddress, Steering};
 pub use uninstall::uninstall;
+pub use watch::DeviceWatch;

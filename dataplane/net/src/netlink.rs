@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto,
     socket_with, sockopt,
 };
 
@@ -145,6 +146,28 @@ impl Netlink {
     /// `NETLINK_NETFILTER`: tables of packet rules.
     pub(crate) fn netfilter() -> io::Result<Self> {
         Self::open(Some(rustix::net::netlink::NETFILTER))
+    }
+
+    /// As [`Self::route`], told of what happens in these groups (`RTMGRP_*`, rtnetlink(7)).
+    pub(crate) fn listening(groups: u32) -> io::Result<Self> {
+        let netlink = Self::route()?;
+        bind(&netlink.fd, &SocketAddrNetlink::new(0, groups))?;
+        Ok(netlink)
+    }
+
+    /// Waits for news, and takes all that there are; whether some came in time.
+    pub(crate) fn news(&self) -> io::Result<bool> {
+        let mut flags = RecvFlags::empty();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match recv(&self.fd, &mut buffer[..], flags) {
+                // What did not fit is lost, and with it only which device it was.
+                Ok(_) | Err(Errno::NOBUFS) => flags = RecvFlags::DONTWAIT,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(flags == RecvFlags::DONTWAIT),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn open(protocol: Option<Protocol>) -> io::Result<Self> {

@@ -32,7 +32,8 @@ use std::{
 /// The table of routes to pods.
 pub const PODS_TABLE: u32 = 2048;
 /// What pods send everything to.
-pub const POD_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub const POD_GATEWAY: Ipv4Addr =
+    Ipv4Addr::from_bits(u32::from_be_bytes(penstock_ebpf_common::POD_GATEWAY));
 /// With what the names of devices on the node's side begin.
 pub const PREFIX: &str = "pst";
 
@@ -96,8 +97,7 @@ pub struct Wire {
 
 /// The MAC of a pod's device follows from its address, so that nobody has to ask for it.
 pub fn mac(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
-    [0x0a, 0x58, a, b, c, d]
+    penstock_ebpf_common::pod_mac(address.octets())
 }
 
 /// Has packets to pods looked up before all others; what is there already is left alone.
@@ -199,8 +199,13 @@ pub fn check(wire: &Wire, pod: BorrowedFd<'_>) -> Result<(), String> {
 /// The kernel does not answer.
 pub fn wires() -> Result<Vec<Device>, NetError> {
     let mut all = devices()?;
-    all.retain(|device| device.kind == "veth" && device.name.starts_with(PREFIX));
+    all.retain(is_wire);
     Ok(all)
+}
+
+/// Whether a device of the node is an end of a pod's wire.
+pub fn is_wire(device: &Device) -> bool {
+    device.kind == "veth" && device.name.starts_with(PREFIX)
 }
 
 /// Runs something in another network namespace, on a thread of its own.

@@ -28,6 +28,8 @@ pub enum Feature {
     AssignSocket,
     /// `bpf_skc_lookup_tcp` for programs on devices.
     LookUpConnection,
+    /// `bpf_redirect_peer` for programs on devices.
+    RedirectPeer,
     /// Maps of sockets.
     SocketMap,
     /// Ring buffers.
@@ -54,6 +56,7 @@ impl Feature {
     pub const fn since(self) -> (u32, u32) {
         match self {
             Self::Kernel => LEAST_KERNEL,
+            Self::RedirectPeer => (5, 10),
             Self::BpfFileSystem => (4, 4),
             Self::Privilege | Self::RingBuffer => (5, 8),
             Self::AssignSocket => (5, 7),
@@ -87,6 +90,7 @@ impl fmt::Display for Missing {
             Feature::Privilege => "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
             Feature::AssignSocket => "bpf_sk_assign at TC ingress",
             Feature::LookUpConnection => "bpf_skc_lookup_tcp at TC ingress",
+            Feature::RedirectPeer => "bpf_redirect_peer at TC ingress",
             Feature::SocketMap => "BPF maps of sockets",
             Feature::RingBuffer => "BPF ring buffers",
             Feature::SocketLookup => "BPF socket lookup programs",
@@ -116,6 +120,7 @@ pub fn probe(pins: &Path) -> Vec<Missing> {
         let helper = |helper| is_helper_supported(ProgramType::SchedClassifier, helper);
         note(Feature::AssignSocket, verdict(helper(BpfHelper::BPF_FUNC_sk_assign)));
         note(Feature::LookUpConnection, verdict(helper(BpfHelper::BPF_FUNC_skc_lookup_tcp)));
+        note(Feature::RedirectPeer, verdict(helper(BpfHelper::BPF_FUNC_redirect_peer)));
         let map = |kind| is_map_supported(kind).map_err(ProgramError::from);
         note(Feature::SocketMap, verdict(map(MapType::SockMap)));
         note(Feature::RingBuffer, verdict(map(MapType::RingBuf)));
@@ -184,6 +189,7 @@ mod tests {
             F::Privilege,
             F::AssignSocket,
             F::LookUpConnection,
+            F::RedirectPeer,
             F::SocketMap,
             F::RingBuffer,
             F::SocketLookup,

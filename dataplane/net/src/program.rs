@@ -18,12 +18,14 @@ pub(crate) const LOCAL: &str = "LOCAL";
 pub(crate) const SETTINGS: &str = "SETTINGS";
 pub(crate) const WORKERS: &str = "WORKERS";
 pub(crate) const SOCKETS: &str = "SOCKETS";
+pub(crate) const PODS: &str = "PODS";
+pub(crate) const CONNECTIONS: &str = "CONNECTIONS";
 pub(crate) const COUNTERS: &str = "COUNTERS";
 pub(crate) const EVENTS: &str = "EVENTS";
 
 /// All maps.
-pub(crate) const MAPS: [&str; 8] =
-    [LISTENERS, PORTS, LOCAL, SETTINGS, WORKERS, SOCKETS, COUNTERS, EVENTS];
+pub(crate) const MAPS: [&str; 10] =
+    [LISTENERS, PORTS, LOCAL, SETTINGS, WORKERS, SOCKETS, PODS, CONNECTIONS, COUNTERS, EVENTS];
 
 /// A program of the embedded object.
 pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, NetError>

@@ -17,7 +17,7 @@ use crate::error::NetError;
 use crate::events::Events;
 use crate::pins::Pins;
 use crate::program::{
-    COUNTERS, EVENTS, FIND, LISTENERS, LOCAL, MAPS, OBJECT, PORTS, SETTINGS, SOCKETS, STEER,
+    COUNTERS, EVENTS, FIND, LISTENERS, LOCAL, MAPS, OBJECT, PODS, PORTS, SETTINGS, SOCKETS, STEER,
     WORKERS, program,
 };
 
@@ -32,7 +32,8 @@ pub struct Steering {
     listeners: HashMap<MapData, [u8; 20], u32>,
     ports: Array<MapData, [u8; Ports::SIZE]>,
     local: HashMap<MapData, [u8; 16], u32>,
-    settings: Array<MapData, [u8; 8]>,
+    settings: Array<MapData, [u8; Settings::SIZE]>,
+    pub(crate) pods: HashMap<MapData, [u8; 4], u32>,
     workers: Array<MapData, [u8; 16]>,
     sockets: SockMap<MapData>,
     counters: PerCpuArray<MapData, u64>,
@@ -48,7 +49,7 @@ pub enum ListenAddress {
     Ip(IpAddr),
 }
 
-/// How many entries of a map were made and removed.
+/// How many entries of a map were made, or made anew, and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
     /// Made.
@@ -97,6 +98,7 @@ impl Steering {
             ports: map(&mut ebpf, PORTS)?,
             local: map(&mut ebpf, LOCAL)?,
             settings: map(&mut ebpf, SETTINGS)?,
+            pods: map(&mut ebpf, PODS)?,
             workers: map(&mut ebpf, WORKERS)?,
             sockets: map(&mut ebpf, SOCKETS)?,
             counters: map(&mut ebpf, COUNTERS)?,
@@ -233,11 +235,11 @@ impl Steering {
         self.ports.set(0, ports.to_bytes(), 0).map_err(NetError::map(PORTS))
     }
 
-    fn read_settings(&self) -> Result<Settings, NetError> {
+    pub(crate) fn read_settings(&self) -> Result<Settings, NetError> {
         self.settings.get(&0, 0).map(Settings::from_bytes).map_err(NetError::map(SETTINGS))
     }
 
-    fn write_settings(&mut self, settings: Settings) -> Result<(), NetError> {
+    pub(crate) fn write_settings(&mut self, settings: Settings) -> Result<(), NetError> {
         self.settings.set(0, settings.to_bytes(), 0).map_err(NetError::map(SETTINGS))
     }
 

@@ -12,13 +12,15 @@ use std::net::{TcpListener, TcpStream};
 use aya::programs::{TestRun as _, TestRunOptions};
 use penstock_net::{ListenAddress, Reason, Steering, workers};
 use support::frames::{ACK, SYN, TCP, ethernet, octets, tcp, v4, v6};
-use support::{Namespace, PORT, Pins, VIP, VIP6};
+use support::{CLIENT, Namespace, POD, PORT, Pins, VIP, VIP6};
 
 const UDP: u8 = 17;
 
 /// Not taken: to the next program, or the stack (`TC_ACT_UNSPEC`); taken (`TC_ACT_OK`).
 const PASSED: u32 = u32::MAX;
 const TAKEN: u32 = 0;
+/// Sent elsewhere (`TC_ACT_REDIRECT`).
+const SENT: u32 = 7;
 
 /// One more listener, for each address of the node.
 const NODE_PORT: u16 = 30_080;
@@ -189,5 +191,45 @@ fn a_request_for_a_connection_that_there_is_goes_to_the_socket_layer() {
         // From another port it asks for another connection; a socket that only listens is none.
         frame[35] ^= 1;
         assert_eq!(verdict(&mut steering, &frame, 0).2, [(Reason::NoWorker, 1)]);
+    });
+}
+
+#[test]
+fn from_pod_to_pod_a_packet_goes_with_the_macs_of_the_wire_and_a_listener_comes_first() {
+    let pins = Pins::new();
+    Namespace::new("pods").enter(move || {
+        let mut steering = loaded(&pins);
+        // What comes in a test run comes by `lo`, the first device.
+        let pods = |from| [(CLIENT.parse().unwrap(), from), (POD.parse().unwrap(), 2)].into();
+        let syn = tcp(40_000, 81, SYN);
+        let frame = v4(POD, &[], 0, TCP, &syn);
+        let passed = (PASSED, 0x4000, vec![(Reason::NoListener, 1)]);
+        assert_eq!(verdict(&mut steering, &frame, 0x4000), passed, "no pods");
+        steering.set_pods(&pods(3)).unwrap();
+        assert_eq!(verdict(&mut steering, &frame, 0x4000), passed, "another pod's address");
+        steering.set_pods(&pods(1)).unwrap();
+        for (other, why) in [
+            (v4("10.96.0.6", &[], 0, TCP, &syn), "to no pod"),
+            (v4(CLIENT, &[], 0, TCP, &syn), "to itself"),
+            (v4(POD, &[1; 4], 0, TCP, &syn), "with options"),
+            (v4(POD, &[], 0, TCP, &[&syn[..], b"data"].concat()), "a SYN with data"),
+            (v4(POD, &[], 0, TCP, &tcp(40_000, 81, ACK)), "of a connection that is not known"),
+        ] {
+            assert_eq!(verdict(&mut steering, &other, 0x4000), passed, "{why}");
+        }
+        let sent = (SENT, 0x4000, vec![(Reason::Redirected, 1)]);
+        assert_eq!(verdict(&mut steering, &frame, 0x4000), sent);
+        let mut out = vec![0; frame.len()];
+        let options = TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::new()
+        };
+        steering.program().unwrap().test_run(options).unwrap();
+        assert_eq!(out[..6], [0x0a, 0x58, 10, 96, 0, 5], "the pod's");
+        assert_eq!(out[6..12], [0x0a, 0x58, 169, 254, 1, 1], "the node's end");
+        assert_eq!(out[12..], frame[12..]);
+        steering.set_listeners(&[(ListenAddress::Ip(POD.parse().unwrap()), 81)]).unwrap();
+        assert_eq!(verdict(&mut steering, &frame, 0x4000).2, [(Reason::NoWorker, 1)]);
     });
 }

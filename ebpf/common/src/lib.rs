@@ -7,18 +7,22 @@
 
 #![no_std]
 
+mod connection;
 mod event;
 mod listener;
+mod mac;
 mod reason;
 mod settings;
 
+pub use connection::{Connection, ConnectionKey, LINGER, SYNS, Segment, Verdict};
 pub use event::Event;
 pub use listener::{ANY_ADDRESS, ListenerKey, Ports, mapped};
+pub use mac::{NODE_MAC, POD_GATEWAY, pod_mac};
 pub use reason::Reason;
 pub use settings::{Settings, Worker};
 
 /// Version of all layouts below. Pinned maps lie in a folder of this name.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// The bits of a packet's mark that belong to the gateway. Others use other bits: Kubernetes
 /// 0x4000 and 0x8000, Cilium 0x0f00 and the upper half, the AWS VPC CNI 0x80.
@@ -38,6 +42,13 @@ pub const MAX_LISTENERS: u32 = 16_384;
 
 /// The most addresses of the node itself.
 pub const MAX_LOCAL: u32 = 1_024;
+
+/// The most pods of one node whose packets are redirected.
+pub const MAX_PODS: u32 = 4_096;
+
+/// The most connections between pods that are known; of more, those go to the stack that said nothing
+/// for longest. About 8 MiB.
+pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Size of the ring of sampled events, in bytes; a power of two of pages.
 pub const EVENTS_BYTES: u32 = 256 * 1024;

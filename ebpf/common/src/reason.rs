@@ -1,7 +1,7 @@
 //! What became of a packet, and why.
 
-/// What became of a packet, and why: the index of its counter. Everything that is not steered goes on
-/// to whoever would have had it without the gateway.
+/// What became of a packet, and why: the index of its counter. What is neither steered nor
+/// redirected goes on to whoever would have had it without the gateway.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -28,11 +28,13 @@ pub enum Reason {
     NoWorker = 9,
     /// To a listener, but the kernel refused the worker's socket.
     Refused = 10,
+    /// From a pod straight into another one of the node.
+    Redirected = 11,
 }
 
 impl Reason {
     /// How many there are.
-    pub const COUNT: u32 = 11;
+    pub const COUNT: u32 = 12;
 
     /// All, by number.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -47,6 +49,7 @@ impl Reason {
         Self::ExtensionHeaders,
         Self::NoWorker,
         Self::Refused,
+        Self::Redirected,
     ];
 
     /// The reason of this number.
@@ -70,6 +73,7 @@ impl Reason {
             Self::ExtensionHeaders => "extension_headers",
             Self::NoWorker => "no_worker",
             Self::Refused => "refused",
+            Self::Redirected => "redirected",
         }
     }
 }

@@ -8,22 +8,31 @@ pub struct Settings {
     pub workers: u32,
     /// One event for about this many packets that open a connection; zero: none.
     pub sample: u32,
+    /// 1: there are pods to redirect to; 0: nobody looks for one.
+    pub pods: u32,
 }
 
 impl Settings {
+    /// Size in the map.
+    pub const SIZE: usize = 12;
+
     /// As the map holds it.
     #[must_use]
-    pub fn to_bytes(self) -> [u8; 8] {
-        let mut bytes = [0; 8];
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
         bytes[..4].copy_from_slice(&self.workers.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.sample.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.sample.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.pods.to_ne_bytes());
         bytes
     }
 
     /// As the map held it.
     #[must_use]
-    pub fn from_bytes([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
-        Self { workers: u32::from_ne_bytes([a, b, c, d]), sample: u32::from_ne_bytes([e, f, g, h]) }
+    pub fn from_bytes(bytes: [u8; Self::SIZE]) -> Self {
+        let word = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Self { workers: word(0), sample: word(4), pods: word(8) }
     }
 }
 

@@ -68,14 +68,14 @@ fn a_port_is_known_by_the_kinds_of_its_listeners_and_its_neighbours_are_not() {
 proptest! {
     #[test]
     fn what_is_written_is_read_again(
-        address: [u8; 16], port: u16, load: u64, open: u64, workers: u32, sample: u32
+        address: [u8; 16], port: u16, load: u64, open: u64, workers: u32, sample: u32, pods: u32
     ) {
         let key = ListenerKey::tcp(address, port);
         prop_assert_eq!(ListenerKey::from_bytes(key.to_bytes()), key);
         let worker = Worker { load, open };
         prop_assert_eq!(size_of::<Worker>(), worker.to_bytes().len());
         prop_assert_eq!(Worker::from_bytes(worker.to_bytes()), worker);
-        let settings = Settings { workers, sample };
+        let settings = Settings { workers, sample, pods };
         prop_assert_eq!(size_of::<Settings>(), settings.to_bytes().len());
         prop_assert_eq!(Settings::from_bytes(settings.to_bytes()), settings);
     }

@@ -1,8 +1,8 @@
 //! Steers packets to the workers' sockets.
 //!
 //! A packet to the address and port of a listener is given to a worker's transparent socket, so that
-//! the worker sees the client's address and the address that the client dialled; everything else goes
-//! on untouched.
+//! the worker sees the client's address and the address that the client dialled. What goes from pod to
+//! pod of this node is sent straight there, where the agent says so. Everything else goes on untouched.
 
 #![no_std]
 #![no_main]
@@ -10,6 +10,7 @@
 
 mod maps;
 mod packet;
+mod redirect;
 mod sockets;
 mod steer;
 

@@ -1,12 +1,12 @@
 //! The maps, and how they are read.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SockMap};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use penstock_ebpf_common::{
-    ANY_ADDRESS, EVENTS_BYTES, Event, ListenerKey, MAX_LISTENERS, MAX_LOCAL, MAX_WORKERS, Ports,
-    Reason, Settings, Worker,
+    ANY_ADDRESS, Connection, ConnectionKey, EVENTS_BYTES, Event, ListenerKey, MAX_CONNECTIONS,
+    MAX_LISTENERS, MAX_LOCAL, MAX_PODS, MAX_WORKERS, Ports, Reason, Settings, Worker,
 };
 
 use crate::packet::Flow;
@@ -37,6 +37,16 @@ static WORKERS: Array<Worker, { MAX_WORKERS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static SOCKETS: SockMap<{ MAX_WORKERS as usize }> = SockMap::new();
 
+/// The node's end of the wire of each pod, by index, by the pod's IPv4 address.
+#[btf_map]
+static PODS: HashMap<[u8; 4], u32, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Connections from pod to pod that pass the stack by.
+#[btf_map]
+pub(crate) static CONNECTIONS: LruHashMap<ConnectionKey, Connection, { MAX_CONNECTIONS as usize }> =
+    LruHashMap::new();
+
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
 
@@ -66,6 +76,13 @@ pub(crate) fn has_listener(address: [u8; 16], port: u16) -> bool {
 #[inline(always)]
 pub(crate) fn settings() -> Settings {
     SETTINGS.get(0).copied().unwrap_or_default()
+}
+
+/// The device of the pod with this address.
+#[inline(always)]
+pub(crate) fn device_of_pod(address: [u8; 4]) -> Option<u32> {
+    // SAFETY: a word, whole at any time; it is copied at once.
+    unsafe { PODS.get(address) }.copied()
 }
 
 /// The worker of this index.

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
-use penstock_ebpf_common::{Reason, TCP, mapped};
+use penstock_ebpf_common::{Reason, Segment, TCP, mapped};
 
 /// Length of an Ethernet header without tags.
 const ETHERNET: u32 = 14;
@@ -38,8 +38,22 @@ pub(crate) struct Flow {
     pub(crate) destination_port: u16,
     /// The bytes are IPv4.
     pub(crate) ipv4: bool,
+    /// IPv4 without options: nothing in it asks anything of those who forward it.
+    pub(crate) plain: bool,
     /// Asks for a new connection: SYN without ACK.
     pub(crate) opens: bool,
+    /// What it says to the other end; whether it carries data is known of plain packets only.
+    pub(crate) segment: Segment,
+}
+
+/// What is known of a packet before its TCP header is read.
+struct Envelope {
+    source: [u8; 16],
+    destination: [u8; 16],
+    ipv4: bool,
+    plain: bool,
+    /// Length of the TCP segment, as the IPv4 header has it.
+    length: u32,
 }
 
 impl Flow {
@@ -129,7 +143,15 @@ fn ipv4(skb: *mut __sk_buff) -> Result<Flow, Reason> {
     }
     let source = mapped([header[12], header[13], header[14], header[15]]);
     let destination = mapped([header[16], header[17], header[18], header[19]]);
-    tcp(skb, ETHERNET + length, source, destination, true)
+    let all = u32::from(u16::from_be_bytes([header[2], header[3]]));
+    let envelope = Envelope {
+        source,
+        destination,
+        ipv4: true,
+        plain: length == 20,
+        length: all.wrapping_sub(length),
+    };
+    tcp(skb, ETHERNET + length, envelope)
 }
 
 /// RFC 8200, 3 and 4.
@@ -142,11 +164,12 @@ fn ipv6(skb: *mut __sk_buff) -> Result<Flow, Reason> {
     let [mut source, mut destination] = [[0; 16]; 2];
     source.copy_from_slice(&header[8..24]);
     destination.copy_from_slice(&header[24..40]);
+    let of = || Envelope { source, destination, ipv4: false, plain: false, length: 0 };
     let mut next = header[6];
     let mut offset = ETHERNET + 40;
     for _ in 0..EXTENSIONS {
         match next {
-            TCP => return tcp(skb, offset, source, destination, false),
+            TCP => return tcp(skb, offset, of()),
             FRAGMENT => return Err(Reason::Fragment),
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
                 let [following, length] = load(skb, offset)?;
@@ -163,30 +186,32 @@ fn ipv6(skb: *mut __sk_buff) -> Result<Flow, Reason> {
         }
     }
     match next {
-        TCP => tcp(skb, offset, source, destination, false),
+        TCP => tcp(skb, offset, of()),
         _ => Err(Reason::ExtensionHeaders),
     }
 }
 
 /// RFC 9293, 3.1.
 #[inline(always)]
-fn tcp(
-    skb: *mut __sk_buff,
-    offset: u32,
-    source: [u8; 16],
-    destination: [u8; 16],
-    ipv4: bool,
-) -> Result<Flow, Reason> {
+fn tcp(skb: *mut __sk_buff, offset: u32, envelope: Envelope) -> Result<Flow, Reason> {
     let header: [u8; 14] = load(skb, offset)?;
     let flags = header[13];
     const SYN: u8 = 0x02;
     const ACK: u8 = 0x10;
+    let Envelope { source, destination, ipv4, plain, length } = envelope;
     Ok(Flow {
         source,
         destination,
         source_port: u16::from_be_bytes([header[0], header[1]]),
         destination_port: u16::from_be_bytes([header[2], header[3]]),
         ipv4,
+        plain,
         opens: flags & (SYN | ACK) == SYN,
+        segment: Segment {
+            flags,
+            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            acknowledged: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
+            carries: length != u32::from(header[12] >> 4) * 4,
+        },
     })
 }

@@ -5,6 +5,7 @@ use penstock_ebpf_common::{MARK_MASK, Reason, STEERED_MARK};
 
 use crate::maps::{count, has_listener, settings, tell};
 use crate::packet::{Flow, flow};
+use crate::redirect::redirect;
 use crate::sockets::{Assigned, assign, is_known};
 
 /// No worker.
@@ -18,7 +19,9 @@ pub(crate) fn steer(skb: *mut __sk_buff) -> i32 {
         Err(reason) => return pass(reason),
     };
     if !has_listener(flow.destination, flow.destination_port) {
-        return pass(Reason::NoListener);
+        let Some(verdict) = redirect(skb, &flow) else { return pass(Reason::NoListener) };
+        count(Reason::Redirected);
+        return verdict;
     }
     // What opens no connection the socket layer finds its connection for by itself, once it is routed
     // to this node; where there is none, `find` gives it a worker's socket to be answered by. So only

@@ -26,7 +26,7 @@ def backend(folder: pathlib.Path) -> rig.Server:
     """nginx that answers 13 bytes, on the load core."""
     port = rig.free_port()
     conf = folder / "backend.conf"
-    conf.write_text(_nginx_main(folder, "backend") + f"""
+    conf.write_text(nginx_main(folder, "backend") + f"""
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
   server {{ listen 127.0.0.1:{port} backlog=4096; default_type text/plain;
     location / {{ return 200 "hello, world!"; }} }} }}
@@ -40,7 +40,8 @@ def start(name: str, task: str, folder: pathlib.Path, upstream: int, *, tls=None
     return STARTERS[name](task, folder, upstream, tls, workers)
 
 
-def _nginx_main(folder: pathlib.Path, name: str) -> str:
+def nginx_main(folder: pathlib.Path, name: str) -> str:
+    """How each nginx begins: one process, in the foreground."""
     return (f"daemon off; master_process off; worker_processes 1; pid {folder}/{name}.pid;"
             f" error_log stderr error;\nevents {{ worker_connections 20000; }}")
 
@@ -57,7 +58,7 @@ def _nginx(task, folder, upstream, tls, _workers):
     conf = folder / "nginx.conf"
 
     def text(listen):
-        return _nginx_main(folder, "nginx") + f"""
+        return nginx_main(folder, "nginx") + f"""
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
   upstream backend {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 100000000; }}
   server {{ {listen};

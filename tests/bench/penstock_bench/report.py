@@ -13,6 +13,7 @@ TITLES = {
     "workers": "Upstream reuse and skew of load",
     "micro": "Single operations",
     "hostile": "Beside hostile policies",
+    "pods": "From pod to pod on one node",
     "cluster": "In a cluster",
     "addresses": "Addresses of pods",
 }
@@ -119,6 +120,18 @@ def _addresses(rows):
     return _table(["measure", "value"], [[r["measure"], r["value"]] for r in rows])
 
 
+def _pods(rows):
+    lines = []
+    for row in rows:
+        group = {r["network"]: r for r in rows if r["task"] == row["task"]}
+        ratios = [f"{row['rate'] / group[p]['rate']:.2f}" for p in ("bridge", "ptp")]
+        ratios += [f"{row['us'] / group[p]['us']:.2f}" for p in ("bridge", "ptp")]
+        lines.append([row["task"], row["network"], f"{row['rate']:.0f}", *ratios[:2],
+                      f"{row['us']:.1f}", *ratios[2:]])
+    return _table(["requests over", "network", "requests/s", "x bridge", "x ptp",
+                   "µs CPU of both ends for each", "x bridge", "x ptp"], lines)
+
+
 def _cluster(found):
     steps = [[s["routes"], f"{s['first_answer']['mean_ms']:.1f}", f"{s['first_answer']['max_ms']:.1f}",
               s["added"], s["status_writes"]["httproutes"], s["status_writes"]["gateways"]]
@@ -139,5 +152,5 @@ def _cluster(found):
 
 
 TABLES = {"http": _http, "tls": _tls, "memory": _memory, "pairs": _pairs,
-          "instructions": _instructions, "workers": _workers, "micro": _micro, "cluster": _cluster,
-          "hostile": _hostile, "addresses": _addresses}
+          "instructions": _instructions, "workers": _workers, "micro": _micro, "pods": _pods,
+          "cluster": _cluster, "hostile": _hostile, "addresses": _addresses}
