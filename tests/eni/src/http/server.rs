@@ -1,6 +1,6 @@
 //! A server on loopback.
 
-use super::{answer::answer, ask::Ask};
+use super::{answer::answer, ask::Ask, policy::Policy};
 use crate::model::{Ec2Error, Model};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -22,8 +22,10 @@ pub enum Trouble {
 #[derive(Debug, Default)]
 struct Shared {
     model: Mutex<Model>,
+    policy: Mutex<Policy>,
     trouble: Mutex<Vec<Trouble>>,
     calls: Mutex<BTreeMap<String, u32>>,
+    asked: Mutex<BTreeMap<String, u32>>,
 }
 
 /// The model behind HTTP. It ends with the runtime.
@@ -91,14 +93,25 @@ impl Server {
         with(&mut self.shared.model.lock())
     }
 
-    /// The next call goes wrong.
+    /// What is permitted from now on.
+    pub fn permit(&self, policy: Policy) {
+        *self.shared.policy.lock() = policy;
+    }
+
+    /// The next call that is to have an effect goes wrong.
     pub fn trouble(&self, trouble: Trouble) {
         self.shared.trouble.lock().push(trouble);
     }
 
-    /// Calls by name that arrived.
+    /// Calls by name that arrived and were to have an effect.
     pub fn calls(&self) -> BTreeMap<String, u32> {
         self.shared.calls.lock().clone()
+    }
+
+    /// Calls by name that only asked whether they would be permitted: dry runs, and for addresses, of
+    /// which EC2 has none, calls with an address that nobody has.
+    pub fn asked(&self) -> BTreeMap<String, u32> {
+        self.shared.asked.lock().clone()
     }
 }
 
@@ -114,20 +127,47 @@ async fn respond(
     let signed = request.headers().contains_key("authorization");
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let ask = Ask::new(&body);
-    *shared.calls.lock().entry(ask.action().to_owned()).or_default() += 1;
-    let trouble = shared.trouble.lock().pop();
+    let only_asks = ask.is_dry_run() || ask.names_nobodys_address();
+    let counts = if only_asks { &shared.asked } else { &shared.calls };
+    *counts.lock().entry(ask.action().to_owned()).or_default() += 1;
+    let trouble = if only_asks { None } else { shared.trouble.lock().pop() };
     let result = match trouble {
         Some(Trouble::Refused(code, message)) => Err(Ec2Error { code, message: message.into() }),
         _ if !signed => Err(Ec2Error {
             code: "MissingAuthenticationToken",
             message: "Request is missing Authentication Token".into(),
         }),
-        _ => answer(&mut shared.model.lock(), &ask),
+        _ => permitted(&shared, &ask),
     };
     if trouble == Some(Trouble::AnswerLost) {
         return Err(Lost);
     }
     Ok(respond_with(ask.action(), result))
+}
+
+/// Carries a call out where that is permitted. A dry run is carried out on a copy, so that it says what
+/// would have been wrong, and is refused in any case.
+fn permitted(shared: &Shared, ask: &Ask) -> Result<String, Ec2Error> {
+    let mut model = shared.model.lock();
+    if let Some(refused) = shared.policy.lock().refuses(&model, ask) {
+        return Err(refused);
+    }
+    if !ask.is_dry_run() {
+        return answer(&mut model, ask);
+    }
+    answer(&mut model.clone(), ask)?;
+    let message = "Request would have succeeded, but DryRun flag is set.".into();
+    Err(Ec2Error { code: "DryRunOperation", message })
+}
+
+/// The status of an error (Amazon EC2 API Reference, "Error codes").
+fn status(code: &str) -> u16 {
+    match code {
+        "DryRunOperation" => 412,
+        "MissingAuthenticationToken" | "UnauthorizedOperation" => 403,
+        "RequestLimitExceeded" => 503,
+        _ => 400,
+    }
 }
 
 fn respond_with(action: &str, result: Result<String, Ec2Error>) -> Response<Full<Bytes>> {
@@ -140,7 +180,7 @@ fn respond_with(action: &str, result: Result<String, Ec2Error>) -> Response<Full
             ),
         ),
         Err(error) => (
-            if error.code == "RequestLimitExceeded" { 503 } else { 400 },
+            status(error.code),
             format!(
                 "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors>{request}</Response>",
                 error.code,
