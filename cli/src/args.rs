@@ -63,8 +63,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  penstock demo examples/quickstart\n  penstock demo examples/quickstart --once"
     )]
     Demo(DemoArgs),
-    /// Say what nodes will have of addresses
-    #[command(subcommand, after_help = "Example:\n  penstock eni plan 'm5.large*10=29'")]
+    /// Say what nodes have of addresses, what they will have, and what stands in the way
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  penstock eni status\n  penstock eni preflight\n  penstock eni plan 'm5.large*10=29'"
+    )]
     Eni(EniCommand),
     /// A small backend that answers with the request it got, as JSON
     #[command(
@@ -146,6 +149,16 @@ pub(crate) struct StatusArgs {
     /// Namespace that the chart is installed in; default: where it is found
     #[arg(short, long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
+}
+
+/// Which cluster is read, and as whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClusterArgs {
     /// Context of the kubeconfig; default: its current one
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
@@ -153,14 +166,31 @@ pub(crate) struct StatusArgs {
     /// service account of the pod that this runs in
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Form of the result
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: ReportFormat,
 }
 
 /// `penstock eni`
 #[derive(Debug, Subcommand)]
 pub(crate) enum EniCommand {
+    /// Say what each node has of addresses in a cluster, what is wrong and what to do about it
+    ///
+    /// Shows what the operator publishes of each node (PenstockNode), totals, and a sentence with
+    /// cause and remedy for each problem. It only reads. The exit code is 0 when everything is well,
+    /// 1 when something is not, 2 when the cluster cannot be read.
+    #[command(
+        after_help = "Examples:\n  penstock eni status\n  penstock eni status --node ip-10-0-1-7.eu-central-1.compute.internal\n  penstock eni status -o json | jq '.problems'"
+    )]
+    Status(EniStatusArgs),
+    /// Say what stands in the way of ENI mode in a cluster, before or after the chart is installed
+    ///
+    /// Looks for other CNI plugins (aws-node among them), nodes that are no EC2 instances, instance
+    /// types with too few addresses for their kubelet's pods, a missing kube-proxy, and ENIConfigs. It
+    /// only reads, and asks Kubernetes alone: what EC2 permits is said by penstock-operator preflight.
+    /// The exit code is 0 when nothing stands in the way, 1 when something does, 2 when the cluster
+    /// cannot be read.
+    #[command(
+        after_help = "Examples:\n  penstock eni preflight\n  penstock eni preflight --prefix-delegation\n  penstock eni preflight -o json | jq -r '.problems[].remedy'\n\nWhat the operator's IAM role permits, once it runs:\n  kubectl -n penstock-system exec deploy/penstock-operator -- /penstock-operator preflight"
+    )]
+    Preflight(EniPreflightArgs),
     /// Predict interfaces, addresses and calls of EC2 for nodes that start at once
     ///
     /// Rehearses what the operator does for each node in subnets that have enough of everything. It
@@ -169,6 +199,37 @@ pub(crate) enum EniCommand {
         after_help = "Examples:\n  penstock eni plan 'm5.large*10=29'\n  penstock eni plan 'm5.large*10=110' 'c5.4xlarge*2=200' --prefix-delegation\n  penstock eni plan m5.large=40 -o json | jq '.nodes[].problem'"
     )]
     Plan(EniPlanArgs),
+}
+
+/// `penstock eni status`
+#[derive(Debug, Args)]
+pub(crate) struct EniStatusArgs {
+    /// Only these nodes; may be repeated
+    #[arg(long = "node", value_name = "NAME")]
+    pub(crate) nodes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
+}
+
+/// `penstock eni preflight`
+#[derive(Debug, Args)]
+pub(crate) struct EniPreflightArgs {
+    /// Prefixes of sixteen addresses (eni.awsEnablePrefixDelegation); default: as the operator that
+    /// runs, if one does
+    #[arg(long)]
+    pub(crate) prefix_delegation: bool,
+    /// First interface whose addresses pods get (eni.nodeSpec.firstInterfaceIndex); default: as the
+    /// operator that runs, else 0
+    #[arg(long, value_name = "N")]
+    pub(crate) first_interface_index: Option<u8>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ReportFormat,
 }
 
 /// `penstock eni plan`
@@ -320,12 +381,19 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    fn shows_an_example(command: &clap::Command, path: &str) {
+        for command in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.clone().render_long_help().to_string();
+            let examples = help.split("Example").nth(1).unwrap_or_default();
+            assert!(examples.contains(&path), "{path}: {help}");
+            shows_an_example(command, &path);
+        }
+    }
+
     #[test]
     fn every_command_shows_an_example() {
-        for command in Cli::command().get_subcommands().filter(|c| c.get_name() != "help") {
-            let help = command.clone().render_long_help().to_string();
-            assert!(help.contains(&format!("penstock {} ", command.get_name())), "{help}");
-        }
+        shows_an_example(&Cli::command(), "penstock");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod cluster;
 mod control;
 mod demo;
 mod echo;
@@ -10,8 +11,9 @@ mod loader;
 mod run;
 mod sources;
 mod status;
+mod table;
 
-use args::{Cli, Command, EniCommand};
+use args::{Cli, Command};
 use clap::Parser as _;
 use std::{
     process::ExitCode,
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Echo(args) => echo::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Eni(EniCommand::Plan(args)) => eni::run(&args),
+        Command::Eni(command) => eni::run(&command),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args),
     };

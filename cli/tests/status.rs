@@ -6,67 +6,18 @@ mod support;
 use kube::Client;
 use penstock_test_api_server::{
     objects::{self, apply, apply_status},
-    server::{self, ADMINISTRATOR, STRANGER, Server, programs, unique},
+    server::{self, ADMINISTRATOR, STRANGER, Server, unique},
 };
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-    sync::LazyLock,
-    time::Duration,
+use std::{process::Output, time::Duration};
+use support::{
+    Process,
+    cluster::{ask, block_on, chart, err, is_namespaced, kubeconfig, out},
 };
-use support::{Process, penstock, root};
-use tokio::runtime::Runtime;
 
-/// A kubeconfig for a server and a token.
-fn kubeconfig(folder: &tempfile::TempDir, url: &str, token: &str) -> PathBuf {
-    let file = folder.path().join(format!("{token}.yaml"));
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": {
-            "server": url, "insecure-skip-tls-verify": true,
-        }}],
-        "users": [{"name": "test", "user": {"token": token}}],
-    });
-    fs::write(&file, config.to_string()).expect("a file");
-    file
-}
-
-/// Runs `penstock status` without anything of this machine's own.
+/// Runs `penstock status`.
 fn status(arguments: &[&str]) -> Output {
-    let mut command = penstock();
-    command.arg("status").args(arguments);
-    for variable in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
-        command.env_remove(variable);
-    }
-    command.env("HOME", env!("CARGO_TARGET_TMPDIR")).output().expect("penstock runs")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What Helm would apply, without the definitions.
-fn chart(namespace: &str) -> Vec<Value> {
-    let mut helm = Command::new(programs().join("helm"));
-    helm.args(["template", "penstock", "--namespace", namespace, "--set", "eni.enabled=true"]);
-    helm.arg(root().join("charts/penstock")).env("HOME", env!("CARGO_TARGET_TMPDIR"));
-    let output = helm.env_remove("KUBECONFIG").output().expect("helm runs");
-    assert!(output.status.success(), "{}", err(&output));
-    let all: Vec<Value> = serde_saphyr::from_multiple(&out(&output)).expect("YAML");
-    let kept = all.into_iter().filter(|o| !o.is_null() && o["kind"] != "CustomResourceDefinition");
-    kept.collect()
-}
-
-/// Whether an object of the chart lies in a namespace.
-fn is_namespaced(kind: &str) -> bool {
-    !["ClusterRole", "ClusterRoleBinding", "PriorityClass", "GatewayClass"].contains(&kind)
+    ask(&["status"], arguments)
 }
 
 /// A cluster with the chart installed.
@@ -191,16 +142,6 @@ fn conditions(list: &[(&str, &str, &str)]) -> Value {
     list.iter().map(one).collect()
 }
 
-/// One for all: a client works in the runtime that it was made in.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime")
-});
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    RUNTIME.block_on(future)
-}
-
 /// One test for all that needs the API server: what it shows is a story of one cluster.
 #[test]
 fn from_an_empty_cluster_to_one_in_which_everything_is_well() {
@@ -285,7 +226,7 @@ fn broken(installed: &Installed, config: &str) {
         sentence.as_str(),
         "leader penstock-operator-1",
         "node-1  yes    ready  not ready",
-        "note: not in this version: eni.enabled: pods keep the addresses",
+        "note: not in this version: hubble.enabled: flows are not recorded",
     ] {
         assert!(text.contains(words), "no {words:?} in\n{text}");
     }

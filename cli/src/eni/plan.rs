@@ -1,6 +1,9 @@
 //! `penstock eni plan`: interfaces, addresses and calls of EC2 before they happen.
 
-use crate::args::{EniPlanArgs, ReportFormat, TypeLimits, Wish};
+use crate::{
+    args::{EniPlanArgs, ReportFormat, TypeLimits, Wish},
+    table::table,
+};
 use anyhow::Context as _;
 use penstock_eni::{Forecast, Limits, Settings, Watermarks, forecast, known_limits, known_types};
 use serde_json::{Value, json};
@@ -78,21 +81,13 @@ fn throttled_for(nodes: &[(&Wish, Forecast)]) -> f64 {
 }
 
 fn text(nodes: &[(&Wish, Forecast)]) -> String {
-    let mut rows = vec![
-        ["TYPE", "NODES", "PODS EACH", "INTERFACES", "ADDRESSES", "IN PREFIXES"].map(str::to_owned),
-    ];
-    rows.extend(nodes.iter().map(|(wish, found)| {
+    let rows = nodes.iter().map(|(wish, found)| {
         let numbers = [wish.nodes, wish.pods, found.interfaces, found.addresses, found.in_prefixes];
         let [nodes, pods, interfaces, addresses, in_prefixes] = numbers.map(|n| n.to_string());
         [wish.kind.clone(), nodes, pods, interfaces, addresses, in_prefixes]
-    }));
-    let widths: Vec<_> =
-        (0..6).map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+    });
+    let head = ["TYPE", "NODES", "PODS EACH", "INTERFACES", "ADDRESSES", "IN PREFIXES"];
+    let mut text = table(head, rows);
     let calls = calls(nodes).into_iter().map(|(name, count)| format!("{name} {count}"));
     let _ = writeln!(text, "\nCalls of EC2: {}", calls.collect::<Vec<_>>().join(", "));
     let _ = writeln!(

@@ -1,11 +1,11 @@
 //! Operator, agents, proxies and the nodes that they are on.
 
 use super::{
-    failure::one_line,
     pods,
-    report::{Component, NodeLine, Presence, Problem, UnreadyPod},
+    report::{Component, NodeLine, Presence, UnreadyPod},
     seen::{AGENT, OPERATOR, PROXY, Seen},
 };
+use crate::cluster::{Problem, one_line};
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},

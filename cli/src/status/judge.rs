@@ -2,9 +2,10 @@
 
 use super::{
     components, objects,
-    report::{ClassLine, Problem, Report},
-    seen::{Denied, Seen},
+    report::{ClassLine, Report},
+    seen::Seen,
 };
+use crate::cluster::{Denied, Problem};
 use kube::ResourceExt as _;
 use penstock_resources::{Kind, gateway_api};
 use std::collections::BTreeSet;
@@ -93,30 +94,14 @@ fn definitions(seen: &Seen, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What could not be read. Where the chart is looked for, saying where it is helps.
 fn denied(denied: &Denied) -> Problem {
-    let resource = match denied.group.as_str() {
-        "" => denied.resource.clone(),
-        group => format!("{}.{group}", denied.resource),
-    };
-    let place = match &denied.namespace {
-        Some(namespace) => format!("in namespace {namespace}"),
-        None => "in the whole cluster".to_owned(),
-    };
+    let mut problem = Problem::from(denied);
     let looked_for = ["deployments", "daemonsets"].contains(&denied.resource.as_str());
-    let more = match denied.namespace {
-        None if looked_for => ", or say with -n where Penstock is installed",
-        _ => "",
-    };
-    let verb = denied.verb;
-    Problem::new(
-        format!("Rights {verb} {resource}"),
-        "Forbidden",
-        format!("you may not {verb} {resource} {place}: what is said here leaves them out"),
-        format!(
-            "have a role with verb {verb} on {resource} bound to you (kubectl auth can-i --list \
-             shows what you may){more}"
-        ),
-    )
+    if denied.namespace.is_none() && looked_for {
+        problem.remedy.push_str(", or say with -n where Penstock is installed");
+    }
+    problem
 }
 
 /// The GatewayClass that the chart makes.

@@ -4,8 +4,6 @@
 //! waiting are around it.
 
 mod components;
-mod connect;
-mod failure;
 mod judge;
 mod objects;
 mod pods;
@@ -18,11 +16,12 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use crate::args::{ReportFormat, StatusArgs};
+use crate::{
+    args::{ReportFormat, StatusArgs},
+    cluster::{Connection, Failure, Problem, connect},
+};
 use anyhow::Context as _;
-use connect::{Connection, connect};
-use failure::Failure;
-use report::{Problem, Report};
+use report::Report;
 use std::{io::Write as _, process::ExitCode, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -36,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let connection = connect(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        let connection = connect(&args.cluster).await?;
         if args.wait { wait(&connection, args).await } else { look(&connection, args).await }
     });
     let report = report.map_err(|failure| anyhow::anyhow!(failure.text))?;

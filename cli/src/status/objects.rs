@@ -1,11 +1,11 @@
 //! GatewayClasses, Gateways, routes, filters and pools: what the operator wrote about them.
 
 use super::{
-    failure::one_line,
     remedies::remedy,
-    report::{ClassLine, GatewayLine, ListenerLine, PoolLine, Problem, Tally},
+    report::{ClassLine, GatewayLine, ListenerLine, PoolLine, Tally},
     seen::Seen,
 };
+use crate::cluster::{Problem, one_line};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt as _};
 use penstock_resources::{

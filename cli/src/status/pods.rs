@@ -1,6 +1,7 @@
 //! Why a pod is not ready, as the kubelet and the scheduler say it.
 
-use super::{failure::one_line, seen::COMPONENT_LABEL};
+use super::seen::COMPONENT_LABEL;
+use crate::cluster::one_line;
 use k8s_openapi::{
     api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod},
     jiff::{SignedDuration, Timestamp},

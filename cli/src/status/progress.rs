@@ -1,6 +1,6 @@
 //! What is told while somebody waits: changes, and nothing else.
 
-use super::report::Problem;
+use crate::cluster::Problem;
 use std::{collections::BTreeSet, time::Duration};
 
 /// Lines on what is new and what is solved since the last look; empty where nothing changed. The

@@ -1,5 +1,6 @@
 //! What a report says. Field names are those of `-o json`.
 
+use crate::cluster::Problem;
 use serde::Serialize;
 
 /// How Penstock is in a cluster.
@@ -27,18 +28,6 @@ pub(crate) struct Report {
     /// What is worth knowing and no problem.
     pub(crate) notes: Vec<String>,
     pub(crate) problems: Vec<Problem>,
-}
-
-/// Something that is not well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Problem {
-    /// Kind, namespace and name.
-    pub(crate) object: String,
-    /// One word, as Kubernetes or the Gateway API has it where they have one.
-    pub(crate) reason: String,
-    pub(crate) cause: String,
-    pub(crate) remedy: String,
 }
 
 /// Operator, agents or proxies.
@@ -143,28 +132,4 @@ pub(crate) struct PoolLine {
     pub(crate) used: u32,
     /// A number in decimal, as the pool's status has it.
     pub(crate) free: String,
-}
-
-impl Problem {
-    /// A problem.
-    pub(crate) fn new(
-        object: impl Into<String>,
-        reason: &str,
-        cause: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            object: object.into(),
-            reason: reason.to_owned(),
-            cause: cause.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-/// One sentence: whose, why, and what to do.
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}; {}", self.object, self.cause, self.remedy)
-    }
 }

@@ -1,5 +1,6 @@
 //! What was read of a cluster: the value that a report is made of.
 
+use crate::cluster::Denied;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},
@@ -20,6 +21,8 @@ pub(crate) const OPERATOR: &str = "penstock-operator";
 pub(crate) const AGENT: &str = "penstock-agent";
 /// Name of the proxies' DaemonSet.
 pub(crate) const PROXY: &str = "penstock-proxy";
+/// Label of everything that the chart makes.
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=penstock";
 /// Label with the name of the component that a pod belongs to.
 pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/name";
 
@@ -53,18 +56,6 @@ pub(crate) struct Seen {
     pub(crate) missing: Vec<Kind>,
     /// What could not be read.
     pub(crate) denied: Vec<Denied>,
-}
-
-/// A request that the API server does not permit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Denied {
-    pub(crate) verb: &'static str,
-    /// Plural of the kind.
-    pub(crate) resource: String,
-    /// API group; empty for the core group.
-    pub(crate) group: String,
-    /// `None`: in the whole cluster.
-    pub(crate) namespace: Option<String>,
 }
 
 impl Seen {

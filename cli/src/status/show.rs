@@ -1,10 +1,8 @@
 //! A report for people.
 
 use super::report::{Component, GatewayLine, ListenerLine, NodeLine, Presence, Report, Tally};
+use crate::{cluster::listed, table::table};
 use std::fmt::Write as _;
-
-/// More problems than these are only counted: nobody reads them, and JSON has them all.
-const SHOWN: usize = 50;
 
 /// The whole report.
 pub(crate) fn text(report: &Report) -> String {
@@ -20,7 +18,7 @@ pub(crate) fn text(report: &Report) -> String {
     add(objects(report));
     add(gateways(&report.gateways));
     add(report.notes.iter().map(|note| format!("note: {note}\n")).collect());
-    add(problems(report));
+    add(listed(&report.problems, "everything is well"));
     text
 }
 
@@ -117,45 +115,6 @@ fn gateways(gateways: &[GatewayLine]) -> String {
     table(["GATEWAY", "CLASS", "ADDRESSES", "ACCEPTED", "PROGRAMMED", "LISTENERS"], rows)
 }
 
-fn problems(report: &Report) -> String {
-    let all = &report.problems;
-    if all.is_empty() {
-        return "everything is well\n".to_owned();
-    }
-    let mut text = match all.len() {
-        1 => "1 problem:\n".to_owned(),
-        n => format!("{n} problems:\n"),
-    };
-    for problem in all.iter().take(SHOWN) {
-        let _ = writeln!(text, "  {problem}");
-    }
-    if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        let _ = writeln!(text, "  and {more} more: -o json has them all");
-    }
-    text
-}
-
 fn yes(good: bool) -> String {
     (if good { "yes" } else { "no" }).to_owned()
-}
-
-/// Columns as wide as their widest cell; nothing without rows.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = rows.collect();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let all: Vec<[&str; N]> = std::iter::once(head)
-        .chain(rows.iter().map(|row| row.each_ref().map(String::as_str)))
-        .collect();
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
-    });
-    let mut text = String::new();
-    for row in all {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
-        let line: String = cells.collect();
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text
 }

@@ -1,6 +1,8 @@
 //! A `penstock` process, a folder for it and plain HTTP clients and servers.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod cluster;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -2,7 +2,7 @@
 
 use crate::{addresses::AddressOptions, identity::Accounts, lease::Timing, uninstall};
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -31,6 +31,15 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Clean the nodes before the release is uninstalled: a hook of the chart.
     Uninstall(UninstallArgs),
+    /// Say what stands in the way of addresses: permissions, subnets and security groups at EC2
+    ///
+    /// Asks EC2 as whom the operator is, here and now, whether each call that it makes would be
+    /// permitted, and looks at what eni.nodeSpec selects. Nothing is changed. The exit code is 0 when
+    /// nothing stands in the way, 1 when something does, 2 when the options are wrong.
+    #[command(
+        after_help = "Examples:\n  kubectl -n penstock-system exec deploy/penstock-operator -- /penstock-operator preflight\n  penstock-operator preflight --addresses '{\"eni\": {\"region\": \"eu-central-1\"}}' -o json"
+    )]
+    Preflight(Box<PreflightArgs>),
     /// Compile a module from standard input to standard output: how the operator calls itself.
     #[command(hide = true)]
     Compile(CompileArgs),
@@ -83,6 +92,29 @@ impl From<UninstallArgs> for uninstall::Options {
             agent_admin_port: args.agent_admin_port,
         }
     }
+}
+
+/// What is looked at before.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    /// As `run` has it; in a pod of the operator it is there.
+    #[arg(long, value_name = "FILE|JSON", env = "PENSTOCK_ADDRESSES", value_parser = AddressOptions::of_argument)]
+    pub addresses: AddressOptions,
+    /// A kubeconfig; without it that of the environment or of the pod. Nodes are read from it.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Form of the result.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: PreflightFormat,
+}
+
+/// Form of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PreflightFormat {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
 }
 
 /// How the operator runs.
@@ -140,9 +172,9 @@ pub struct RunArgs {
         value_parser = clap::value_parser!(u64).range(5..)
     )]
     pub agent_absence: u64,
-    /// `eni` and `ipam` of the chart's values as JSON: nodes get their pods' addresses from EC2. Without
-    /// it they do not
-    #[arg(long, value_name = "JSON", env = "PENSTOCK_ADDRESSES")]
+    /// `eni` and `ipam` of the chart's values as JSON, or a file with it: nodes get their pods' addresses
+    /// from EC2. Without it they do not
+    #[arg(long, value_name = "FILE|JSON", env = "PENSTOCK_ADDRESSES", value_parser = AddressOptions::of_argument)]
     pub addresses: Option<AddressOptions>,
     /// A kubeconfig; without it that of the environment or of the pod.
     #[arg(long)]
@@ -265,5 +297,15 @@ mod tests {
         assert_eq!(options.me, "a");
         assert_eq!(options.timing, Timing::default());
         assert_eq!(options.accounts.namespace, options.namespace);
+    }
+
+    #[test]
+    fn a_misspelt_option_of_addresses_is_refused_with_the_path_of_its_field() {
+        let json = r#"{"eni": {"nodeSpec": {"subnetTag": {}}}}"#;
+        for command in ["run", "preflight"] {
+            let line = ["penstock-operator", command, "--addresses", json];
+            let error = Cli::try_parse_from(line).expect_err("it is misspelt").to_string();
+            assert!(error.contains("eni.nodeSpec.subnetTag: unknown field"), "{error}");
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use penstock_controller::args::{Cli, Command, RunArgs, UninstallArgs, client};
+use penstock_controller::args::{Cli, Command, PreflightArgs, RunArgs, UninstallArgs, client};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let args = match Cli::parse().command {
         Command::Run(args) => args,
         Command::Uninstall(args) => return exit(uninstall(args)),
+        Command::Preflight(args) => return preflight(&args),
         Command::Compile(args) => return penstock_modules::compile_and_exit(args.limits()),
     };
     exit(run(*args))
@@ -45,6 +46,29 @@ fn uninstall(args: UninstallArgs) -> anyhow::Result<()> {
     })?;
     drop(telemetry);
     Ok(())
+}
+
+/// Exit code where nothing could be asked.
+const FAILED: u8 = 2;
+
+fn preflight(args: &PreflightArgs) -> ExitCode {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let report = runtime.context("no runtime").and_then(|runtime| {
+        runtime.block_on(async {
+            // Without Kubernetes there still is EC2.
+            let client = client(args.kubeconfig.as_deref()).await;
+            penstock_controller::addresses::preflight(&args.addresses, client).await
+        })
+    });
+    let printed = report.and_then(|report| {
+        std::io::stdout().write_all(report.text(args.output)?.as_bytes())?;
+        Ok(ExitCode::from(u8::from(!report.is_well())))
+    });
+    printed.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(FAILED)
+    })
 }
 
 fn run(args: RunArgs) -> anyhow::Result<()> {

@@ -117,7 +117,8 @@ pub async fn run_and_tell(
 
     let mut background = JoinSet::new();
     let untaints = !options.node_taint.is_empty();
-    background.spawn(preflight::look(client.clone(), options.namespace.clone(), untaints));
+    let does = preflight::Does { untaints, addresses: options.addresses.is_some() };
+    background.spawn(preflight::look(client.clone(), options.namespace.clone(), does));
     background.spawn(watches::watch(client.clone(), inbox.clone()));
     let (agents, ready) = watch::channel(BTreeSet::new());
     let (serving, serves) = watch::channel(BTreeSet::new());

@@ -26,11 +26,20 @@ struct Need {
     own: bool,
 }
 
+/// What only some operators do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Does {
+    /// Take the taint off nodes.
+    pub(crate) untaints: bool,
+    /// Look after addresses.
+    pub(crate) addresses: bool,
+}
+
 /// Names everything that is missing. Nothing waits for it.
-pub(crate) async fn look(client: Client, namespace: String, untaints: bool) {
+pub(crate) async fn look(client: Client, namespace: String, does: Does) {
     definitions(&client).await;
     let api: Api<SelfSubjectAccessReview> = Api::all(client);
-    let questions = needs(untaints).into_iter().map(|need| ask(&api, &namespace, need));
+    let questions = needs(does).into_iter().map(|need| ask(&api, &namespace, need));
     let missing = stream::iter(questions).buffer_unordered(AT_A_TIME);
     let missing: Vec<Need> = missing.filter_map(|need| async { need }).collect().await;
     for need in &missing {
@@ -96,8 +105,8 @@ async fn ask(api: &Api<SelfSubjectAccessReview>, namespace: &str, need: Need) ->
     }
 }
 
-/// Everything that the operator does; `untaints`: removing the taint of nodes is a part of it.
-fn needs(untaints: bool) -> Vec<Need> {
+/// Everything that the operator does.
+fn needs(does: Does) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut add = |own, group, resource, subresource, verbs: &[&'static str]| {
         needs.extend(verbs.iter().map(|verb| Need { group, resource, subresource, verb, own }));
@@ -125,8 +134,15 @@ fn needs(untaints: bool) -> Vec<Need> {
     add(true, "", "services", "", &["create", "delete", "patch"]);
     add(true, "", "services", "status", &["patch"]);
     add(true, "discovery.k8s.io", "endpointslices", "", &["create", "patch"]);
-    if untaints {
-        add(false, "", "nodes", "", &["get", "list", "watch", "patch"]);
+    if does.untaints || does.addresses {
+        add(false, "", "nodes", "", &["get", "list", "watch"]);
+    }
+    if does.untaints {
+        add(false, "", "nodes", "", &["patch"]);
+    }
+    if does.addresses {
+        add(false, "penstock.dev", "penstocknodes", "", &["create", "get", "patch"]);
+        add(false, "penstock.dev", "penstocknodes", "status", &["patch"]);
     }
     needs
 }
@@ -137,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_listed_and_watched_and_nothing_is_needed_twice() {
-        let needs = needs(true);
+        let needs = needs(Does { untaints: true, addresses: true });
         for kind in KINDS {
             let watched = needs.iter().any(|n| n.resource == plural(kind) && n.verb == "watch");
             assert!(watched, "{kind}");

@@ -21,27 +21,46 @@ impl Ec2 {
         token: &str,
         action: &Action,
     ) -> Result<Outcome, Failure> {
+        self.make(instance, token, action, None).await
+    }
+
+    /// Makes it, or asks with `DryRun` whether it would be permitted: then the answer is a failure in any
+    /// case.
+    pub(crate) async fn make(
+        &self,
+        instance: &str,
+        token: &str,
+        action: &Action,
+        dry: Option<bool>,
+    ) -> Result<Outcome, Failure> {
         match action {
             Action::Propose(_) | Action::Withdraw(_) => Err(Failure {
                 reason: Reason::Invalid,
                 message: format!("{} is no call of EC2", action.name()),
             }),
+            Action::Assign { .. } | Action::Unassign { .. } if dry.is_some() => Err(Failure {
+                reason: Reason::Invalid,
+                message: format!("{} has no DryRun", action.name()),
+            }),
             Action::Create { subnet, groups, fill, .. } => {
-                self.create(instance, token, subnet, groups, *fill).await
+                self.create((instance, token), subnet, groups, *fill, dry).await
             }
-            Action::Attach { interface, place } => self.attach(instance, interface, *place).await,
+            Action::Attach { interface, place } => {
+                self.attach(instance, interface, *place, dry).await
+            }
             Action::DeleteOnTermination { interface, attachment, delete } => {
-                self.delete_on_termination(interface, attachment, *delete).await
+                self.delete_on_termination(interface, attachment, *delete, dry).await
             }
             Action::Assign { interface, fill } => self.assign(interface, *fill).await,
             Action::Unassign { interface, units } => self.unassign(interface, units).await,
             Action::Detach { attachment, .. } => {
                 let call = self.client.detach_network_interface().attachment_id(attachment);
+                let call = call.set_dry_run(dry);
                 call.send().await.map_err(|e| failure(&e)).map(|_| Outcome::Done)
             }
             Action::Delete { interface } => {
                 let call = self.client.delete_network_interface();
-                let call = call.network_interface_id(&interface.0);
+                let call = call.network_interface_id(&interface.0).set_dry_run(dry);
                 call.send().await.map_err(|e| failure(&e)).map(|_| Outcome::Done)
             }
         }
@@ -49,11 +68,11 @@ impl Ec2 {
 
     async fn create(
         &self,
-        instance: &str,
-        token: &str,
+        (instance, token): (&str, &str),
         subnet: &str,
         groups: &BTreeSet<String>,
         fill: Fill,
+        dry: Option<bool>,
     ) -> Result<Outcome, Failure> {
         let call = self
             .client
@@ -62,7 +81,8 @@ impl Ec2 {
             .description(format!("penstock: pods of {instance}"))
             .subnet_id(subnet)
             .set_groups(Some(groups.iter().cloned().collect()))
-            .tag_specifications(tags(&self.cluster, instance));
+            .tag_specifications(tags(&self.cluster, instance))
+            .set_dry_run(dry);
         let call = match fill {
             Fill::Addresses(count) => call.secondary_private_ip_address_count(signed(count)),
             Fill::Prefixes(count) => call.ipv4_prefix_count(signed(count)),
@@ -79,13 +99,15 @@ impl Ec2 {
         instance: &str,
         interface: &InterfaceId,
         (card, index): (u8, u8),
+        dry: Option<bool>,
     ) -> Result<Outcome, Failure> {
         let mut call = self
             .client
             .attach_network_interface()
             .instance_id(instance)
             .network_interface_id(&interface.0)
-            .device_index(i32::from(index));
+            .device_index(i32::from(index))
+            .set_dry_run(dry);
         // Types with one card refuse the parameter in some regions; none means the first.
         if card > 0 {
             call = call.network_card_index(i32::from(card));
@@ -100,13 +122,14 @@ impl Ec2 {
         interface: &InterfaceId,
         attachment: &str,
         delete: bool,
+        dry: Option<bool>,
     ) -> Result<Outcome, Failure> {
         let change = NetworkInterfaceAttachmentChanges::builder()
             .attachment_id(attachment)
             .delete_on_termination(delete)
             .build();
         let call = self.client.modify_network_interface_attribute();
-        let call = call.network_interface_id(&interface.0).attachment(change);
+        let call = call.network_interface_id(&interface.0).attachment(change).set_dry_run(dry);
         call.send().await.map_err(|e| failure(&e)).map(|_| Outcome::Done)
     }
 

@@ -1,11 +1,15 @@
 //! The client.
 
-use crate::trust::{TrustError, http_client};
+use crate::{
+    convert::no_region,
+    trust::{TrustError, http_client},
+};
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_ec2::{
     Client,
     config::{Credentials, Region},
 };
+use penstock_eni::Failure;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// For one call, all of it. The machines of `penstock-eni` trust that one that was given up takes effect
@@ -73,5 +77,19 @@ impl Ec2 {
                 loader.credentials_provider(Credentials::new(key, secret, None, None, "given"));
         }
         Ok(Self { client: Client::new(&loader.load().await), cluster })
+    }
+
+    /// The region that is asked.
+    ///
+    /// # Errors
+    /// [`penstock_eni::Reason::NoRegion`]
+    pub fn region(&self) -> Result<String, Failure> {
+        let region = self.client.config().region().map(ToString::to_string);
+        region.ok_or_else(no_region)
+    }
+
+    /// Whose interfaces these are.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 }

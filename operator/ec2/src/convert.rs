@@ -1,6 +1,7 @@
 //! From EC2's types to ours and back.
 
-use crate::Cluster;
+use crate::{Cluster, credentials::looked_for};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::{
     error::{ProvideErrorMetadata, SdkError},
     types::{
@@ -9,7 +10,7 @@ use aws_sdk_ec2::{
     },
 };
 use penstock_config::address::{Block, InterfaceId, Unit};
-use penstock_eni::{Attachment, Card, Eni, Failure, Limits, SecurityGroup, Subnet};
+use penstock_eni::{Attachment, Card, Eni, Failure, Limits, Reason, SecurityGroup, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The tag that says which cluster made an interface.
@@ -45,18 +46,52 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    match (error.code(), error) {
-        (Some(code), _) => Failure::of_ec2(code, error.message().unwrap_or_default()),
-        // It was never sent: no credentials, or a wrong region.
-        (None, SdkError::ConstructionFailure(_)) => Failure::of_ec2(
-            "AuthFailure",
-            &aws_sdk_ec2::error::DisplayErrorContext(error).to_string(),
-        ),
-        (None, _) => Failure {
-            message: aws_sdk_ec2::error::DisplayErrorContext(error).to_string(),
-            ..Failure::no_answer()
-        },
+    if let Some(code) = error.code() {
+        return Failure::of_ec2(code, error.message().unwrap_or_default());
     }
+    if let Some(why) = without_credentials(error) {
+        let looked = looked_for(|name| std::env::var(name).ok());
+        let message = format!("there are no credentials for EC2: {why} ({looked})");
+        return Failure { reason: Reason::NoCredentials, message };
+    }
+    let message = chain(error);
+    // The SDK's words, of its endpoints and of its signatures: it has no type for them.
+    if message.to_lowercase().replace("signing ", "").contains("missing region") {
+        return no_region();
+    }
+    Failure { message, ..Failure::no_answer() }
+}
+
+/// Nobody says which region's EC2 to ask.
+pub(crate) fn no_region() -> Failure {
+    let message = "no region is known: eni.region, AWS_REGION and AWS_DEFAULT_REGION are not set, and the instance's metadata service does not say";
+    Failure { reason: Reason::NoRegion, message: message.into() }
+}
+
+/// Why the SDK had no credentials, where that is why it sent nothing.
+fn without_credentials(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref::<CredentialsError>() {
+            return Some(chain(found));
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// An error and what caused it, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// An interface; `None` where EC2 leaves out what every one has.

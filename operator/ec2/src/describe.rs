@@ -6,7 +6,7 @@ use crate::{
 };
 use aws_sdk_ec2::types::{Filter, InstanceType, NetworkInterface};
 use penstock_eni::{Eni, Failure, Limits, Loose, SecurityGroup, Subnets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a VPC has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct Described {
 
 /// Interfaces of a page: EC2 takes up to 1,000.
 const PAGE: i32 = 1000;
+
+/// The least that EC2 takes.
+const FEW: i32 = 5;
 
 impl Ec2 {
     /// The interfaces that are attached to an instance, and those that were made for it and are
@@ -72,27 +75,32 @@ impl Ec2 {
         Ok(seen)
     }
 
+    /// One interface of this cluster that is attached to an instance, if there is one.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn owned(&self) -> Result<Option<Eni>, Failure> {
+        let of_cluster = [
+            filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
+            filter("status", ["in-use"]),
+        ];
+        let call = self.client.describe_network_interfaces().set_filters(Some(of_cluster.into()));
+        let page = call.max_results(FEW).send().await.map_err(|e| failure(&e))?;
+        let enis = page.network_interfaces().iter();
+        let mut enis = enis.filter_map(|seen| convert::eni(seen, &self.cluster));
+        Ok(enis.find(|eni| eni.owned && eni.attachment.is_some()))
+    }
+
     /// What a VPC has.
     ///
     /// # Errors
     /// EC2's.
     pub async fn vpc(&self, vpc: &str) -> Result<Described, Failure> {
         let of_vpc = || filter("vpc-id", [vpc]);
-        let mut described = Described::default();
-        let call = self.client.describe_subnets().filters(of_vpc());
-        let mut pages = call.into_paginator().items().send();
-        while let Some(next) = pages.next().await {
-            if let Some(subnet) = convert::subnet(&next.map_err(|e| failure(&e))?) {
-                described.subnets.insert(subnet.id.clone(), subnet);
-            }
-        }
-        let call = self.client.describe_security_groups().filters(of_vpc());
-        let mut pages = call.into_paginator().items().send();
-        while let Some(next) = pages.next().await {
-            if let Some(group) = convert::group(&next.map_err(|e| failure(&e))?) {
-                described.groups.insert(group.id.clone(), group);
-            }
-        }
+        let mut described = Described {
+            subnets: self.subnets(Some(of_vpc())).await?,
+            groups: self.groups(Some(of_vpc())).await?,
+        };
         let call = self.client.describe_route_tables().filters(of_vpc());
         let mut pages = call.into_paginator().items().send();
         while let Some(next) = pages.next().await {
@@ -104,6 +112,54 @@ impl Ec2 {
             }
         }
         Ok(described)
+    }
+
+    /// Subnets of the region, without their route tables: those with ids, or all where no id is given.
+    /// Those that do not exist are left out.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn subnets_by_id(&self, ids: &BTreeSet<String>) -> Result<Subnets, Failure> {
+        self.subnets((!ids.is_empty()).then(|| filter("subnet-id", ids))).await
+    }
+
+    /// The same of security groups.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn groups_by_id(
+        &self,
+        ids: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, SecurityGroup>, Failure> {
+        self.groups((!ids.is_empty()).then(|| filter("group-id", ids))).await
+    }
+
+    async fn subnets(&self, which: Option<Filter>) -> Result<Subnets, Failure> {
+        let mut subnets = Subnets::new();
+        let call = self.client.describe_subnets().set_filters(which.map(|which| vec![which]));
+        let mut pages = call.into_paginator().items().send();
+        while let Some(next) = pages.next().await {
+            if let Some(subnet) = convert::subnet(&next.map_err(|e| failure(&e))?) {
+                subnets.insert(subnet.id.clone(), subnet);
+            }
+        }
+        Ok(subnets)
+    }
+
+    async fn groups(
+        &self,
+        which: Option<Filter>,
+    ) -> Result<BTreeMap<String, SecurityGroup>, Failure> {
+        let mut groups = BTreeMap::new();
+        let call = self.client.describe_security_groups();
+        let call = call.set_filters(which.map(|which| vec![which]));
+        let mut pages = call.into_paginator().items().send();
+        while let Some(next) = pages.next().await {
+            if let Some(group) = convert::group(&next.map_err(|e| failure(&e))?) {
+                groups.insert(group.id.clone(), group);
+            }
+        }
+        Ok(groups)
     }
 
     /// The limits of instance types; those that EC2 does not know in this region are left out.

@@ -7,11 +7,14 @@
 mod call;
 mod client;
 mod convert;
+mod credentials;
 mod describe;
+mod may;
 mod trust;
 
 pub use client::{Access, Cluster, Ec2};
 pub use describe::Described;
+pub use may::LOOKS;
 pub use trust::TrustError;
 
 /// The IAM actions that the operator needs.

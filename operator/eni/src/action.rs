@@ -106,6 +106,16 @@ impl Action {
         }
     }
 
+    /// What it is about, as the end of an ARN: the resource that a permission has to be for.
+    pub fn about(&self) -> String {
+        match self {
+            Action::Create { subnet, .. } => format!("subnet/{subnet}"),
+            action => {
+                action.interface().map_or_else(String::new, |id| format!("network-interface/{id}"))
+            }
+        }
+    }
+
     /// Whether EC2 is called.
     pub fn is_call(&self) -> bool {
         !matches!(self, Action::Propose(_) | Action::Withdraw(_))

@@ -1,5 +1,6 @@
 //! Why a call failed.
 
+use crate::denied::Denied;
 use std::{fmt, time::Duration};
 
 /// Who can do something about it.
@@ -34,6 +35,10 @@ pub enum Reason {
     NotFound,
     /// A permission is missing.
     Unauthorized,
+    /// There are no credentials, or EC2 does not take them.
+    NoCredentials,
+    /// It is not known which region's EC2 to ask.
+    NoRegion,
     /// Too many calls.
     Throttled,
     /// No answer came: it may have been done or not.
@@ -57,6 +62,8 @@ impl Reason {
             Self::InUse => "InUse",
             Self::NotFound => "NotFound",
             Self::Unauthorized => "Unauthorized",
+            Self::NoCredentials => "NoCredentials",
+            Self::NoRegion => "NoRegion",
             Self::Throttled => "Throttled",
             Self::NoAnswer => "NoAnswer",
             Self::Internal => "Internal",
@@ -71,6 +78,8 @@ impl Reason {
             | Self::NoPrefixes
             | Self::InterfaceQuota
             | Self::Unauthorized
+            | Self::NoCredentials
+            | Self::NoRegion
             | Self::Invalid => Fault::Platform,
             Self::Throttled | Self::NoAnswer | Self::Internal => Fault::Ec2,
             Self::AddressLimit
@@ -91,9 +100,12 @@ impl Reason {
             }
             Self::NoAnswer => Duration::from_secs(10),
             Self::SubnetFull | Self::NoPrefixes => Duration::ZERO,
-            Self::NotRunning | Self::InterfaceQuota | Self::Unauthorized | Self::Invalid => {
-                Duration::from_secs(60)
-            }
+            Self::NotRunning
+            | Self::InterfaceQuota
+            | Self::Unauthorized
+            | Self::NoCredentials
+            | Self::NoRegion
+            | Self::Invalid => Duration::from_secs(60),
         }
     }
 
@@ -109,7 +121,13 @@ impl Reason {
             Self::InterfaceQuota => {
                 "raise the quota \"Network interfaces per Region\" (L-DF5E4CA3)"
             }
-            Self::Unauthorized => "attach the chart's IAM policy to the operator's role",
+            Self::Unauthorized => {
+                "attach the chart's IAM policy (charts/penstock/iam-policy.json), which has it, to the operator's role"
+            }
+            Self::NoCredentials => {
+                "give the operator's ServiceAccount a role (EKS Pod Identity; or IRSA by operator.serviceAccountAnnotations), or its instances an instance profile"
+            }
+            Self::NoRegion => "set eni.region of the values",
             Self::Invalid => "see the message: EC2 refuses a setting of eni.nodeSpec",
             Self::NotRunning => "none where the instance starts or ends; it is tried again",
             Self::AddressLimit | Self::AttachmentLimit | Self::InUse | Self::NotFound => {
@@ -151,7 +169,15 @@ impl Failure {
                 Reason::NotRunning
             }
             "InvalidNetworkInterface.InUse" | "InvalidNetworkInterfaceInUse" => Reason::InUse,
-            "UnauthorizedOperation" | "AuthFailure" | "AccessDenied" => Reason::Unauthorized,
+            "UnauthorizedOperation" | "AccessDenied" => Reason::Unauthorized,
+            "AuthFailure"
+            | "ExpiredToken"
+            | "IncompleteSignature"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationToken"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException" => Reason::NoCredentials,
             "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => Reason::Throttled,
             "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => {
                 Reason::Internal
@@ -160,6 +186,21 @@ impl Failure {
             _ => Reason::Invalid,
         };
         Self { reason, message: format!("{code}: {message}") }
+    }
+
+    /// EC2's code; what stands before the first colon where it did not answer.
+    pub fn code(&self) -> &str {
+        self.message.split(':').next().unwrap_or_default()
+    }
+
+    /// Cause and remedy for people. `about`: what the call was about, as IAM names resources; it counts
+    /// where IAM does not say which permission is missing.
+    pub fn told(&self, call: &str, about: &str) -> String {
+        let Self { reason, message } = self;
+        match Denied::of(self, call, about) {
+            Some(denied) => format!("{call} failed: {reason}: {denied}: {}", reason.remedy()),
+            None => format!("{call} failed: {reason}: {message}: {}", reason.remedy()),
+        }
     }
 
     /// No answer came in time.

@@ -1,6 +1,6 @@
 //! The security groups of new interfaces.
 
-use crate::settings::{Settings, has_tags};
+use crate::settings::{Settings, has_tags, lacking};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A security group.
@@ -35,9 +35,11 @@ pub enum GroupsError {
         /// The VPC of the node.
         vpc: String,
     },
-    /// No group has the tags.
-    #[error("eni.nodeSpec.securityGroupTags: no security group of VPC {0} has all of them")]
-    NoSuchTags(String),
+    /// No group has the tags: VPC, and which tags select nothing.
+    #[error(
+        "eni.nodeSpec.securityGroupTags: no security group of VPC {0} has all of them, since {1}"
+    )]
+    NoSuchTags(String, String),
     /// Nothing was selected, and the first interface has none.
     #[error("eni.nodeSpec.securityGroups: the first interface has none to take over: name some")]
     None,
@@ -73,7 +75,9 @@ pub fn security_groups(
             |g: &&SecurityGroup| g.vpc == vpc && has_tags(&g.tags, &settings.security_group_tags);
         let found: BTreeSet<_> = known.values().filter(tagged).map(|g| g.id.clone()).collect();
         return if found.is_empty() {
-            Err(GroupsError::NoSuchTags(vpc.to_owned()))
+            let here = known.values().filter(|g| g.vpc == vpc).map(|g| &g.tags);
+            let lacking = lacking(here, &settings.security_group_tags);
+            Err(GroupsError::NoSuchTags(vpc.to_owned(), lacking))
         } else {
             Ok(found)
         };

@@ -13,6 +13,9 @@
 //!                                    plan
 //! ```
 //!
+//! What would stand in its way is said before by [`findings`], from what EC2 answers when it is asked
+//! whether it would.
+//!
 //! A [`Desk`] has a machine for each node of a leader, what they share, and the [`Budget`] of calls.
 //!
 //! EC2's words are used for what is EC2's: interface, attachment, network card, device index, subnet,
@@ -22,6 +25,7 @@
 mod action;
 mod budget;
 mod demand;
+mod denied;
 mod desk;
 mod eni;
 mod failure;
@@ -32,6 +36,7 @@ mod limits;
 mod machine;
 mod node;
 mod plan;
+mod preflight;
 mod record;
 mod settings;
 mod subnet;
@@ -42,6 +47,7 @@ mod watermark;
 pub use action::{Action, Fill};
 pub use budget::{Budget, Rate};
 pub use demand::Demand;
+pub use denied::Denied;
 pub use desk::{Desk, Effect, Event, Look, NodeKey, Queue};
 pub use eni::{Attachment, Eni};
 pub use failure::{Failure, Fault, Reason};
@@ -52,6 +58,7 @@ pub use limits::{Card, Limits};
 pub use machine::{CallId, Input, Machine, Outcome, Output, Shared};
 pub use node::{Instance, Node, Release, ReleaseState};
 pub use plan::{Plan, Problem, ProblemReason, plan};
+pub use preflight::{Finding, Home, Seen, Tried, attempts, findings, nobodys};
 pub use record::CONSISTENCY;
 pub use settings::{Settings, SettingsError};
 pub use subnet::{Subnet, SubnetError, Subnets};

@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+/// Values of a tag that a message lists.
+const SHOWN: usize = 4;
+
 /// How a node gets its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -103,6 +106,31 @@ pub(crate) fn has_tags(tags: &BTreeMap<String, String>, wanted: &BTreeMap<String
     wanted.iter().all(|(key, value)| tags.get(key) == Some(value))
 }
 
+/// Why nothing has all tags of a selection, in words: which of them nothing has, and what is there.
+pub(crate) fn lacking<'a>(
+    all: impl Iterator<Item = &'a BTreeMap<String, String>>,
+    wanted: &BTreeMap<String, String>,
+) -> String {
+    let all: Vec<_> = all.collect();
+    let alone = wanted.iter().filter_map(|(key, value)| {
+        let values: BTreeSet<&str> =
+            all.iter().filter_map(|tags| tags.get(key)).map(String::as_str).collect();
+        if values.contains(value.as_str()) {
+            return None;
+        }
+        let shown: Vec<_> = values.iter().take(SHOWN).copied().collect();
+        let there = match shown.as_slice() {
+            [] => format!("nothing has the tag {key}"),
+            shown => format!("{key} is {} there", shown.join(", ")),
+        };
+        Some(format!("{key}={value} selects nothing ({there})"))
+    });
+    match alone.collect::<Vec<_>>().as_slice() {
+        [] => "each of them is there, but never all together".to_owned(),
+        alone => alone.join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +149,19 @@ mod tests {
         let settings = Settings { security_groups: ["a".into()].into(), ..Settings::default() };
         assert_eq!(path(settings), "eni.nodeSpec.securityGroups");
         assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn the_tag_that_selects_nothing_is_told_from_those_that_do() {
+        let map = |tags: &[(&str, &str)]| -> BTreeMap<String, String> {
+            tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let all = [map(&[("role", "node"), ("team", "a")]), map(&[("role", "edge")])];
+        let lacking = |wanted: &[(&str, &str)]| lacking(all.iter(), &map(wanted));
+        let role = "role=pod selects nothing (role is edge, node there)";
+        assert_eq!(lacking(&[("role", "pod"), ("team", "a")]), role);
+        assert_eq!(lacking(&[("zone", "x")]), "zone=x selects nothing (nothing has the tag zone)");
+        let both = lacking(&[("role", "edge"), ("team", "a")]);
+        assert_eq!(both, "each of them is there, but never all together");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     action::Fill,
-    settings::{Settings, has_tags},
+    settings::{Settings, has_tags, lacking},
     time::Time,
 };
 use std::{cmp::Reverse, collections::BTreeMap, net::Ipv4Addr};
@@ -35,28 +35,63 @@ pub type Subnets = BTreeMap<String, Subnet>;
 
 /// Why there is no subnet for a new interface. Who runs the cluster is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.told())]
 pub enum SubnetError {
-    /// Nothing has the ids.
-    #[error(
-        "eni.nodeSpec.subnetIDs: there is no subnet {0} in VPC {1} and zone {2}: name one of each zone that has nodes"
-    )]
+    /// Nothing has the ids: those, VPC and zone.
     NoSuchId(String, String, String),
-    /// Nothing has the tags.
-    #[error(
-        "eni.nodeSpec.subnetTags: no subnet of VPC {0} and zone {1} has all of them: tag one of each zone that has nodes"
-    )]
-    NoSuchTags(String, String),
-    /// Nothing is in the zone.
-    #[error("no subnet of VPC {0} is in zone {1}")]
+    /// Nothing has the tags: VPC, zone, and which tags select nothing.
+    NoSuchTags(String, String, String),
+    /// Nothing is in the zone: VPC and zone.
     NoneInZone(String, String),
     /// All that may be used are.
-    #[error("no subnet that may be used has {need} free addresses: {ids}")]
     Full {
         /// How many are needed, the interface's own one included.
         need: u32,
         /// Those that may be used.
         ids: String,
     },
+}
+
+impl SubnetError {
+    /// Path of the option that selects, where one does.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::NoSuchId(..) => Some("eni.nodeSpec.subnetIDs"),
+            Self::NoSuchTags(..) => Some("eni.nodeSpec.subnetTags"),
+            Self::NoneInZone(..) | Self::Full { .. } => None,
+        }
+    }
+
+    /// What is wrong.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::NoSuchId(ids, vpc, zone) => {
+                format!("there is no subnet {ids} in VPC {vpc} and zone {zone}")
+            }
+            Self::NoSuchTags(vpc, zone, lacking) => format!(
+                "no subnet of VPC {vpc} and zone {zone} has all of the tags, since {lacking}"
+            ),
+            Self::NoneInZone(vpc, zone) => format!("no subnet of VPC {vpc} is in zone {zone}"),
+            Self::Full { need, ids } => {
+                format!("no subnet that may be used has {need} free addresses: {ids}")
+            }
+        }
+    }
+
+    /// What to do about a selection.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NoSuchId(..) => Some("name one of each zone that has nodes"),
+            Self::NoSuchTags(..) => Some("tag one of each zone that has nodes"),
+            Self::NoneInZone(..) | Self::Full { .. } => None,
+        }
+    }
+
+    fn told(&self) -> String {
+        let before = self.field().map_or_else(String::new, |field| format!("{field}: "));
+        let after = self.remedy().map_or_else(String::new, |remedy| format!(": {remedy}"));
+        format!("{before}{}{after}", self.cause())
+    }
 }
 
 /// For whom a subnet is looked for.
@@ -72,11 +107,22 @@ pub(crate) struct For<'a> {
 impl Subnet {
     /// The VPC's router in it: its block's second address (VPC User Guide, "Subnet CIDR blocks").
     pub fn router(&self) -> Option<Ipv4Addr> {
+        let (network, _) = self.block()?;
+        Some(Ipv4Addr::from(network + 1))
+    }
+
+    /// Whether an address is one of its block.
+    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
+        self.block().is_some_and(|(network, mask)| u32::from(address) & mask == network)
+    }
+
+    /// Network and mask.
+    fn block(&self) -> Option<(u32, u32)> {
         let (network, length) = self.cidr.split_once('/')?;
         let length: u32 = length.parse().ok().filter(|length| *length <= 30)?;
         let network = u32::from(network.parse::<Ipv4Addr>().ok()?);
         let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-        Some(Ipv4Addr::from((network & mask) + 1))
+        Some((network & mask, mask))
     }
 
     /// Whether addresses can be asked for.
@@ -121,7 +167,8 @@ impl For<'_> {
         if !tags.is_empty() {
             let found: Vec<_> = here().filter(|s| has_tags(&s.tags, tags)).collect();
             return if found.is_empty() {
-                Err(SubnetError::NoSuchTags(vpc, zone))
+                let lacking = lacking(here().map(|s| &s.tags), tags);
+                Err(SubnetError::NoSuchTags(vpc, zone, lacking))
             } else {
                 Ok(found)
             };

@@ -1,9 +1,12 @@
 //! The same over HTTP, through the SDK that the operator uses.
 
-use penstock_ec2::IAM_ACTIONS;
-use penstock_eni::{Action, Card, Fill, Limits, Outcome, Reason};
+use penstock_ec2::{IAM_ACTIONS, LOOKS};
+use penstock_eni::{
+    Action, Card, Denied, Eni, Failure, Fill, Home, Limits, Outcome, Reason, Seen, Settings, Tried,
+    attempts, findings, nobodys,
+};
 use penstock_test_eni::{
-    http::Trouble,
+    http::{Policy, Trouble},
     simulation::{Cloud as _, FIRST, OverHttp, Script, VPC, run, run_on},
 };
 use std::collections::BTreeSet;
@@ -147,4 +150,111 @@ fn interfaces_of_other_clusters_and_other_vpcs_are_not_seen_as_loose() {
     });
     assert_eq!(cloud.wait(cloud.ec2().loose(VPC)), Ok(vec![]));
     assert_eq!(cloud.interfaces("i-1").len(), 1, "the one that it began with");
+}
+
+/// An instance with an interface of the cluster's own beside the one that it began with.
+fn with_own_interface() -> (OverHttp, Eni) {
+    let mut cloud = OverHttp::new().expect("a server on loopback");
+    cloud.launch("i-1", Limits::one_card(3, 10, true));
+    let made = cloud.call("i-1", "", &create(Fill::Addresses(1))).expect("made");
+    let Outcome::Created(eni) = made else { panic!("it is made") };
+    let attach = Action::Attach { interface: eni.id, place: (0, 1) };
+    cloud.call("i-1", "", &attach).expect("attached");
+    let own = cloud.wait(cloud.ec2().owned()).expect("described").expect("there is one");
+    (cloud, own)
+}
+
+/// Asks of everything whether it would be permitted.
+fn ask(cloud: &OverHttp, own: Option<&Eni>) -> Seen {
+    let ec2 = cloud.ec2();
+    let mut seen = Seen::default();
+    for call in LOOKS {
+        let result = cloud.wait(ec2.may_look(call));
+        seen.tried.push(Tried { call, about: String::new(), result });
+    }
+    let enis = cloud.truth("i-1");
+    seen.homes.push(Home { instance: "i-1".into(), zone: "eu-central-1a".into(), enis });
+    for (instance, action) in attempts(&Settings::default(), &seen, own) {
+        let address = nobodys(&Default::default());
+        let result = cloud.wait(ec2.may(&instance, &action, address));
+        seen.tried.push(Tried { call: action.name(), about: action.about(), result });
+    }
+    seen
+}
+
+#[test]
+fn asking_whether_calls_are_permitted_makes_every_one_of_them_and_changes_nothing() {
+    let (cloud, own) = with_own_interface();
+    let before = cloud.server().model(|model| model.interfaces.clone());
+    let calls = cloud.server().calls();
+    let seen = ask(&cloud, Some(&own));
+    assert_eq!(cloud.server().model(|model| model.interfaces.clone()), before);
+    assert_eq!(cloud.server().calls(), calls, "none was to have an effect");
+    let asked = cloud.server().asked().into_keys().map(|name| format!("ec2:{name}"));
+    // Tags are asked for with the interface.
+    let asked: BTreeSet<_> = asked.chain(["ec2:CreateTags".to_owned()]).collect();
+    assert_eq!(asked, IAM_ACTIONS.map(str::to_owned).into());
+    assert_eq!(findings(&Settings::default(), &seen), []);
+}
+
+#[test]
+fn each_permission_that_is_missing_is_named_with_its_resource() {
+    let (cloud, own) = with_own_interface();
+    for action in IAM_ACTIONS {
+        cloud.server().permit(Policy::of_the_chart().without(action));
+        let found = findings(&Settings::default(), &ask(&cloud, Some(&own)));
+        let [finding] = found.as_slice() else { panic!("without {action}: {found:#?}") };
+        assert_eq!((finding.reason, finding.about.as_str()), ("Unauthorized", action));
+        let resource = match action {
+            looks if looks.starts_with("ec2:Describe") => "on * (because no".to_owned(),
+            "ec2:CreateTags" | "ec2:CreateNetworkInterface" => ":network-interface/* (".to_owned(),
+            "ec2:AssignPrivateIpAddresses" | "ec2:UnassignPrivateIpAddresses" => {
+                let first =
+                    cloud.truth("i-1").into_iter().find(|eni| !eni.owned).expect("the first");
+                format!(":network-interface/{} (", first.id)
+            }
+            _ => format!(":network-interface/{} (", own.id),
+        };
+        assert!(finding.cause.contains(&resource), "{action} {resource}: {finding}");
+        assert!(finding.cause.contains("assumed-role/penstock-operator"), "{finding}");
+        assert!(finding.remedy.contains("charts/penstock/iam-policy.json"), "{finding}");
+        assert!(!finding.cause.contains("Encoded"), "{finding}");
+    }
+}
+
+#[test]
+fn the_charts_policy_permits_what_an_operator_does_and_no_change_of_other_interfaces() {
+    for seed in 1..4 {
+        let script = Script::random(seed, 60);
+        let http = OverHttp::new().expect("a server on loopback");
+        http.server().permit(Policy::of_the_chart());
+        let (direct, through) = (run(&script), run_on(&script, http));
+        assert_eq!(through.expect("it holds"), direct.expect("it holds"), "{script}");
+    }
+    let (mut cloud, _) = with_own_interface();
+    cloud.server().permit(Policy::of_the_chart());
+    let first = cloud.truth("i-1").into_iter().find(|eni| !eni.owned).expect("the first");
+    let failure = cloud.call("i-1", "", &Action::Delete { interface: first.id.clone() });
+    let failure = failure.expect_err("it is not its own");
+    let denied = Denied::of(&failure, "DeleteNetworkInterface", "").expect("a permission");
+    assert_eq!(denied.action, "ec2:DeleteNetworkInterface");
+    assert!(denied.resource.ends_with(&format!(":network-interface/{}", first.id)), "{denied}");
+}
+
+#[test]
+fn dry_runs_say_what_would_be_wrong_and_are_not_there_for_addresses() {
+    let (cloud, own) = with_own_interface();
+    let address = nobodys(&Default::default());
+    let may = |action: &Action| cloud.wait(cloud.ec2().may("i-1", action, address));
+    let reason = |result: Result<(), Failure>| result.map_err(|failure| failure.reason);
+    let none = Action::Delete { interface: "eni-0".into() };
+    assert_eq!(reason(may(&none)), Err(Reason::NotFound));
+    assert_eq!(reason(cloud.wait(cloud.ec2().may_look("DescribeVpcs"))), Err(Reason::Invalid));
+    // An interface that is full: EC2 looks at permissions first.
+    cloud.server().model(|model| {
+        let eni = model.interfaces.get_mut(&own.id).expect("it is there");
+        eni.addresses.extend((100..110).map(|n| std::net::Ipv4Addr::new(10, 9, 9, n)));
+    });
+    let assign = Action::Assign { interface: own.id, fill: Fill::Addresses(1) };
+    assert_eq!(may(&assign), Ok(()));
 }

@@ -2,7 +2,7 @@
 //! stand-in does what EC2 documents. It has no prefixes, limits, exhaustion or throttling.
 
 use penstock_config::address::Unit;
-use penstock_ec2::{Access, Cluster, Ec2};
+use penstock_ec2::{Access, Cluster, Ec2, LOOKS};
 use penstock_eni::{Action, Eni, Fill, Outcome, known_limits, known_types};
 use penstock_test_eni::simulation::{Cloud as _, FIRST, OverHttp};
 use std::{
@@ -174,4 +174,55 @@ fn the_limits_that_predictions_are_made_with_are_those_that_are_described() {
     for (kind, limits) in described {
         assert_eq!(known_limits(&kind), Some(limits), "{kind}");
     }
+}
+
+/// What is said of calls that are only asked about, and what they changed.
+async fn asking(ec2: &Ec2, instance: &str, subnet: &str, group: &str) -> Vec<String> {
+    let groups: BTreeSet<_> = [group.to_owned()].into();
+    let create =
+        Action::Create { subnet: subnet.into(), groups, fill: Fill::Addresses(2), place: (0, 1) };
+    let Ok(Outcome::Created(eni)) = ec2.call(instance, "token-3", &create).await else {
+        panic!("it is made")
+    };
+    let interface = eni.id;
+    let attach = Action::Attach { interface: interface.clone(), place: (0, 1) };
+    let Ok(Outcome::Attached(attachment)) = ec2.call(instance, "", &attach).await else {
+        panic!("it is attached")
+    };
+    let before = ec2.interfaces(instance).await.expect("described");
+    let delete_on_termination = Action::DeleteOnTermination {
+        interface: interface.clone(),
+        attachment: attachment.clone(),
+        delete: true,
+    };
+    let detach = Action::Detach { interface, attachment };
+    let mut said = Vec::new();
+    for action in [create, delete_on_termination, detach] {
+        let result = ec2.may(instance, &action, [192, 0, 2, 1].into()).await;
+        said.push(format!("{} {result:?}", action.name()));
+    }
+    for call in LOOKS {
+        said.push(format!("{call} {:?}", ec2.may_look(call).await));
+    }
+    let after = ec2.interfaces(instance).await.expect("described");
+    said.push(format!("changed: {}", before != after));
+    said
+}
+
+/// It has no dry run of some calls that only look: these are made.
+#[test]
+fn dry_runs_are_answered_by_the_model_as_by_an_independent_stand_in() {
+    let mut cloud = OverHttp::new().expect("a server on loopback");
+    cloud.launch("i-1", penstock_eni::Limits::one_card(3, 10, true));
+    let model = cloud.wait(asking(cloud.ec2(), "i-1", FIRST, "sg-node"));
+    let moto = Moto::start();
+    let [instance, _, subnet, group] = moto.launch();
+    let cluster = Cluster { name: "test".into(), tags: BTreeMap::new() };
+    let independent = cloud.wait(async {
+        let ec2 = Ec2::new(cluster, moto.access()).await.unwrap();
+        asking(&ec2, &instance, &subnet, &group).await
+    });
+    assert_eq!(model, independent);
+    assert!(model.iter().take(8).all(|said| said.ends_with(" Ok(())")), "{model:#?}");
+    assert_eq!(model[8], "changed: false");
 }

@@ -1,9 +1,9 @@
 //! Operator, agents, proxies and nodes.
 
 use super::fixtures::{expect, object, report, well};
-use crate::status::{
-    report::Presence,
-    seen::{Denied, Seen},
+use crate::{
+    cluster::Denied,
+    status::{report::Presence, seen::Seen},
 };
 use k8s_openapi::api::apps::v1::{DaemonSetStatus, DeploymentStatus};
 use serde_json::json;

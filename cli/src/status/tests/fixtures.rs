@@ -1,9 +1,8 @@
 //! A cluster in which everything is well, and parts of it.
 
-use crate::status::{
-    judge::judge,
-    report::{Problem, Report},
-    seen::Seen,
+use crate::{
+    cluster::Problem,
+    status::{judge::judge, report::Report, seen::Seen},
 };
 use k8s_openapi::{
     api::core::v1::{Event, Pod},

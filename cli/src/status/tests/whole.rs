@@ -1,7 +1,10 @@
 //! The whole report, and what people see of it.
 
 use super::fixtures::{expect, report, well};
-use crate::status::{report::Problem, seen::Seen, show};
+use crate::{
+    cluster::Problem,
+    status::{seen::Seen, show},
+};
 use serde_json::json;
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::metrics::AddressMetrics;
 use penstock_ec2::Ec2;
-use penstock_eni::{Action, Effect, Event, Failure, Look, Time};
+use penstock_eni::{Action, Effect, Event, Look, Time};
 use std::time::Instant;
 
 /// Makes calls.
@@ -23,6 +23,7 @@ impl Caller {
         self.metrics.called(name, failure.map(|failure| failure.reason), begun.elapsed());
         match failure {
             Some(failure) => {
+                // In full, with what IAM has encoded.
                 let (reason, message) = (failure.reason.as_str(), &failure.message);
                 let remedy = failure.reason.remedy();
                 tracing::warn!(call = name, reason, remedy, "EC2 refuses: {message}");
@@ -63,9 +64,4 @@ impl Caller {
             Effect::Tell(..) | Effect::Problem(..) => return None,
         })
     }
-}
-
-/// How a failure is told: cause and remedy.
-pub(super) fn told(name: &str, failure: &Failure) -> String {
-    format!("{name} failed: {failure}: {}", failure.reason.remedy())
 }

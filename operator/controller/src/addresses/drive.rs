@@ -5,6 +5,7 @@ use super::{
     instance::instance,
     metrics::AddressMetrics,
     options::AddressOptions,
+    preflight,
     publish::{self, NodeId, Outbox},
     status::status,
 };
@@ -89,11 +90,15 @@ pub(crate) async fn drive(
                 serving: lead.serving.clone(),
                 calls: JoinSet::new(),
             };
+            let (settings, ec2) = (options.settings.clone(), caller.ec2.clone());
+            let look = preflight::look(client.clone(), settings, ec2, metrics.clone());
+            leader.calls.spawn(look);
             tokio::select! {
                 () = leader.lead() => {}
                 _ = lead.leading.wait_for(|leading| !*leading) => {}
             }
             metrics.look(None);
+            metrics.found(std::iter::empty());
             lead.serving.send_replace(BTreeSet::new());
         }
     };

@@ -20,6 +20,7 @@ pub struct AddressMetrics {
     rate: Family<Name, Gauge<f64, std::sync::atomic::AtomicU64>>,
     addresses: Family<State, Gauge>,
     problems: Family<ProblemOf, Gauge>,
+    findings: Family<ProblemOf, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,8 +54,9 @@ impl AddressMetrics {
             rate: Family::default(),
             addresses: Family::default(),
             problems: Family::default(),
+            findings: Family::default(),
         };
-        let Self { calls, seconds, waiting, rate, addresses, problems } = metrics.clone();
+        let Self { calls, seconds, waiting, rate, addresses, problems, findings } = metrics.clone();
         registry.register("ec2_calls", "Calls of EC2, by what became of them.", calls);
         registry.register("ec2_seconds", "How long a call of EC2 takes.", seconds);
         registry.register("ec2_waiting", "Calls that wait for their budget.", waiting);
@@ -63,6 +65,8 @@ impl AddressMetrics {
         registry.register("addresses", "Addresses of all nodes.", addresses);
         let help = "Nodes whose pods may wait for addresses, by reason.";
         registry.register("address_problems", help, problems);
+        let help = "What EC2 does not permit, or not find, as a new leader asked it, by reason.";
+        registry.register("ec2_findings", help, findings);
         metrics
     }
 
@@ -70,6 +74,14 @@ impl AddressMetrics {
         let result = failed.map_or("ok", Reason::as_str);
         self.calls.get_or_create(&Call { call, result }).inc();
         self.seconds.get_or_create(&Name { call }).observe(took.as_secs_f64());
+    }
+
+    /// What stands in the way, by reason, once for each; none for a replica that does not lead.
+    pub(super) fn found(&self, reasons: impl Iterator<Item = &'static str>) {
+        self.findings.clear();
+        for reason in reasons {
+            self.findings.get_or_create(&ProblemOf { reason }).inc();
+        }
     }
 
     /// What a desk knows now; without one, nothing.

@@ -9,10 +9,12 @@ mod drive;
 mod instance;
 mod metrics;
 mod options;
+mod preflight;
 mod publish;
 mod status;
 
 pub use metrics::AddressMetrics;
 pub use options::{AddressOptions, OptionsError};
+pub use preflight::{Preflight, preflight};
 
 pub(crate) use drive::{Lead, drive};

@@ -24,8 +24,16 @@ pub struct AddressOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// No JSON, or a field that does not exist or has another type.
-    #[error("eni and ipam of the values: {0}")]
-    Form(#[from] serde_json::Error),
+    #[error("{0}")]
+    Form(String),
+    /// A file that cannot be read.
+    #[error("{path}: {error}: name a file, or give the JSON itself, which begins with a brace")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A contradiction.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -115,11 +123,40 @@ impl IpamNode {
     }
 }
 
+/// What is wrong is named with the path of the field.
+fn values(json: &str) -> Result<Values, OptionsError> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    let values = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = match error.path().to_string() {
+            root if root == "." => "eni and ipam of the values".to_owned(),
+            path => path,
+        };
+        OptionsError::Form(format!("{path}: {}", error.into_inner()))
+    })?;
+    json.end()
+        .map_err(|error| OptionsError::Form(format!("eni and ipam of the values: {error}")))?;
+    Ok(values)
+}
+
+impl AddressOptions {
+    /// From an argument: JSON, or the path of a file with it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or says what cannot be met: with the path of the field.
+    pub fn of_argument(text: &str) -> Result<Self, OptionsError> {
+        if text.trim_start().starts_with('{') {
+            return text.parse();
+        }
+        let file = std::fs::read_to_string(text);
+        file.map_err(|error| OptionsError::File { path: text.to_owned(), error })?.parse()
+    }
+}
+
 impl FromStr for AddressOptions {
     type Err = OptionsError;
 
     fn from_str(json: &str) -> Result<Self, OptionsError> {
-        let Values { eni, ipam } = serde_json::from_str(json)?;
+        let Values { eni, ipam } = values(json)?;
         let (node, default) = (eni.node_spec, Settings::default());
         let settings = Settings {
             watermarks: ipam.node_spec.watermarks(),
@@ -178,10 +215,28 @@ mod tests {
     fn what_is_misspelt_or_contradictory_is_refused_by_name() {
         let error = |json: &str| json.parse::<AddressOptions>().unwrap_err().to_string();
         let misspelt = error(r#"{"eni": {"clusterName": "a", "nodeSpec": {"subnetIds": []}}}"#);
-        assert!(misspelt.contains("subnetIds") && misspelt.contains("subnetIDs"), "{misspelt}");
-        assert!(error("{}").contains("eni"));
+        assert!(misspelt.starts_with("eni.nodeSpec.subnetIds: unknown field"), "{misspelt}");
+        assert!(misspelt.contains("`subnetIDs`"), "{misspelt}");
+        let type_of = error(r#"{"eni": {"nodeSpec": {"subnetTags": {"role": 5}}}}"#);
+        assert!(type_of.starts_with("eni.nodeSpec.subnetTags.role: invalid type"), "{type_of}");
+        assert!(error("{}").contains("missing field `eni`"));
+        assert!(error("{").starts_with("eni and ipam of the values: EOF"), "{}", error("{"));
+        assert!(error(r#"{"eni": {}} x"#).contains("trailing"));
         let max = r#"{"eni": {"clusterName": "a"},
             "ipam": {"nodeSpec": {"ipamMinAllocate": 9, "ipamMaxAllocate": 3}}}"#;
         assert!(error(max).starts_with("ipam.nodeSpec.ipamMaxAllocate: "));
+    }
+
+    #[test]
+    fn an_argument_is_json_or_a_file_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("addresses.json");
+        let json = r#"{"eni": {"clusterName": "prod"}}"#;
+        std::fs::write(&path, json).unwrap();
+        for argument in [json, path.to_str().unwrap()] {
+            assert_eq!(AddressOptions::of_argument(argument).unwrap().cluster.name, "prod");
+        }
+        let error = AddressOptions::of_argument("/no/such.json").unwrap_err().to_string();
+        assert!(error.starts_with("/no/such.json: ") && error.contains("a brace"), "{error}");
     }
 }

@@ -1,13 +1,20 @@
 //! Addresses of nodes, against a real API server and the model of EC2.
 
-use crate::{objects, rig::Rig, test, wait, wait_for_event_in};
+use crate::{
+    objects,
+    rig::{Replica, Rig},
+    test, wait, wait_for_event_in,
+};
 use penstock_config::address::{NodeAddresses, Report};
-use penstock_controller::addresses::AddressOptions;
+use penstock_controller::{
+    addresses::{AddressOptions, preflight},
+    args::PreflightFormat,
+};
 use penstock_ec2::{Access, Cluster};
 use penstock_eni::{Limits, Settings};
 use penstock_stream::AddressPort;
 use penstock_test_eni::{
-    http::{Server, Trouble},
+    http::{Policy, Server},
     model::{Model, ModelSubnet, Space},
 };
 use serde_json::{Value, json};
@@ -81,6 +88,16 @@ async fn told(
 
 fn addresses(told: &NodeAddresses) -> u32 {
     told.interfaces.values().flat_map(|i| &i.units).map(|unit| unit.size()).sum()
+}
+
+/// What a leader asked EC2 has come to a finding.
+async fn found(replica: &Replica, reason: &str) {
+    let end = Instant::now() + objects::PATIENCE;
+    let label = format!("reason=\"{reason}\"");
+    while replica.metric("penstock_operator_ec2_findings", &label).await < 1.0 {
+        assert!(Instant::now() < end, "{}", replica.page("/metrics").await.1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[test]
@@ -189,16 +206,20 @@ fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
         objects::install(&client, objects::definitions()).await;
         // Eleven addresses, of which the instance has one.
         let ec2 = ec2("10.0.0.0/28");
-        ec2.trouble(Trouble::Refused("UnauthorizedOperation", "You are not authorized: DescribeX"));
+        ec2.permit(Policy::of_the_chart().without("ec2:DescribeNetworkInterfaces"));
         rig.addresses = Some(options(&ec2));
         objects::apply(&client, node()).await;
         let replica = rig.operator("a").await;
         // What cannot be looked at is said, and looked at again.
         wait(&client, &status(), "the refusal", |v| {
+            let message = v["status"]["problem"]["message"].to_string();
             v["status"]["problem"]["reason"] == "Unauthorized"
-                && v["status"]["problem"]["message"].to_string().contains("IAM policy")
+                && message.contains("ec2:DescribeNetworkInterfaces on *")
+                && message.contains("charts/penstock/iam-policy.json")
         })
         .await;
+        found(&replica, "Unauthorized").await;
+        ec2.permit(Policy::of_the_chart());
         let report = Report { pending: 20, ..Report::default() };
         let (_says, report) = watch::channel(report);
         let (tell, mut hears) = mpsc::unbounded_channel();
@@ -216,6 +237,89 @@ fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
         agent.end().await;
         replica.end().await;
         objects::delete(&client, &status()).await;
+        objects::delete(&client, &node()).await;
+    });
+}
+
+#[test]
+fn a_permission_that_is_missing_for_a_new_interface_is_named_by_the_node_that_needs_one() {
+    test(|server| async move {
+        let mut rig = Rig::new(server).await;
+        let client = rig.client.clone();
+        objects::install(&client, objects::definitions()).await;
+        let ec2 = ec2("10.0.0.0/24");
+        ec2.permit(Policy::of_the_chart().without("ec2:CreateTags"));
+        rig.addresses = Some(options(&ec2));
+        objects::apply(&client, node()).await;
+        let replica = rig.operator("a").await;
+        // More than the first interface takes.
+        let (_says, report) = watch::channel(Report { pending: 20, ..Report::default() });
+        let (tell, _hears) = mpsc::unbounded_channel();
+        let port = AddressPort { report, told: tell };
+        let agent = rig.agent(replica.at, NODE, "agent-1", port).await;
+        let shown = wait(&client, &status(), "the refusal", |v| {
+            v["status"]["problem"]["reason"] == "Refused"
+        })
+        .await;
+        let message = shown["status"]["problem"]["message"].as_str().unwrap();
+        for words in [
+            "CreateNetworkInterface failed: Unauthorized: arn:aws:sts::111122223333:assumed-role/",
+            "may not ec2:CreateTags on arn:aws:ec2:eu-central-1:111122223333:network-interface/*",
+            "charts/penstock/iam-policy.json",
+        ] {
+            assert!(message.contains(words), "no {words:?} in {message}");
+        }
+        assert!(!message.contains("Encoded"), "{message}");
+        agent.end().await;
+        replica.end().await;
+        objects::delete(&client, &status()).await;
+        objects::delete(&client, &node()).await;
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_asked_with_the_nodes_that_there_are() {
+    test(|server| async move {
+        let client = server.client();
+        objects::install(&client, objects::definitions()).await;
+        let ec2 = ec2("10.0.0.0/24");
+        ec2.permit(Policy::of_the_chart());
+        objects::apply(&client, node()).await;
+        let ask = async |options: &AddressOptions| {
+            let found = preflight(options, Ok(client.clone())).await.expect("asked");
+            let json = found.text(PreflightFormat::Json).expect("JSON");
+            serde_json::from_str::<Value>(&json).expect("JSON")
+        };
+        let found = ask(&options(&ec2)).await;
+        assert_eq!(found["well"], true, "{found:#}");
+        assert_eq!((&found["region"], &found["cluster"]), (&json!("eu-central-1"), &json!("test")));
+        // No interface of this cluster is there to try these on.
+        let own = [
+            "AttachNetworkInterface",
+            "DeleteNetworkInterface",
+            "DetachNetworkInterface",
+            "ModifyNetworkInterfaceAttribute",
+        ];
+        assert_eq!(found["notTried"], json!(own));
+        assert_eq!(found["permitted"].as_array().map(Vec::len), Some(8), "{found:#}");
+
+        let mut wrong = options(&ec2);
+        wrong.settings.subnet_tags = [("role".to_owned(), "pod".to_owned())].into();
+        wrong.settings.security_groups = ["sg-9".to_owned()].into();
+        let found = ask(&wrong).await;
+        let problems = found["problems"].as_array().expect("problems");
+        let told: Vec<_> =
+            problems.iter().map(|p| (p["object"].clone(), p["reason"].clone())).collect();
+        assert_eq!(
+            told,
+            [
+                (json!("eni.nodeSpec.subnetTags"), json!("NoSubnet")),
+                (json!("eni.nodeSpec.securityGroups"), json!("NoSuchSecurityGroup")),
+            ]
+        );
+        let cause = problems[0]["cause"].as_str().unwrap();
+        assert!(cause.contains("VPC vpc-1 and zone eu-central-1a"), "{cause}");
+        assert!(cause.contains("role=pod selects nothing (nothing has the tag role)"), "{cause}");
         objects::delete(&client, &node()).await;
     });
 }

@@ -119,7 +119,7 @@ impl Machine {
             _ => self.pause(&action, reason, now),
         }
         if reason.fault() == Fault::Platform && reason.pause() > Duration::ZERO {
-            let message = format!("{} failed: {failure}: {}", action.name(), reason.remedy());
+            let message = failure.told(action.name(), &action.about());
             let missing = action.brings();
             let problem = Problem { reason: ProblemReason::Refused, missing, message };
             self.refused = Some((now + reason.pause(), problem));

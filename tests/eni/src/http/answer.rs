@@ -9,9 +9,16 @@ use penstock_config::address::{Block, InterfaceId, Unit};
 use penstock_eni::{Fill, Limits};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+/// The calls of which EC2 has no dry run.
+const WITHOUT_DRY_RUN: [&str; 2] = ["AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"];
+
 /// Carries a call out; the inner part of its answer.
 pub(super) fn answer(model: &mut Model, ask: &Ask) -> Result<String, Ec2Error> {
     let mut xml = Xml::default();
+    if ask.is_dry_run() && WITHOUT_DRY_RUN.contains(&ask.action()) {
+        let message = "The parameter DryRun is not recognized".into();
+        return Err(Ec2Error { code: "UnknownParameter", message });
+    }
     match ask.action() {
         "CreateNetworkInterface" => create(model, ask, &mut xml)?,
         "AttachNetworkInterface" => {
@@ -51,13 +58,7 @@ pub(super) fn answer(model: &mut Model, ask: &Ask) -> Result<String, Ec2Error> {
             xml.list("networkInterfaceSet", seen, |xml, eni| interface(model, eni, xml));
         }
         "DescribeSubnets" => subnets(model, &ask.filters(), &mut xml),
-        "DescribeSecurityGroups" => {
-            let filters = ask.filters();
-            let seen = model.groups.iter().filter(|(_, vpc)| wanted(&filters, "vpc-id", vpc));
-            xml.list("securityGroupInfo", seen, |xml, (id, vpc)| {
-                xml.text("groupId", id).text("vpcId", vpc).text("groupName", id);
-            });
-        }
+        "DescribeSecurityGroups" => groups(model, &ask.filters(), &mut xml),
         "DescribeInstanceTypes" => {
             let filters = ask.filters();
             let seen =
@@ -92,6 +93,12 @@ fn create(model: &mut Model, ask: &Ask, xml: &mut Xml) -> Result<(), Ec2Error> {
 
 fn assign(model: &mut Model, ask: &Ask, xml: &mut Xml) -> Result<(), Ec2Error> {
     let id = InterfaceId::from(ask.needs("NetworkInterfaceId")?);
+    let wanted: Vec<Ipv4Addr> = ask.values("PrivateIpAddress")?;
+    if !wanted.is_empty() {
+        model.assign_these(&id, &wanted)?;
+        xml.text("return", true);
+        return Ok(());
+    }
     let fill = match ask.value("Ipv4PrefixCount")? {
         0 => Fill::Addresses(ask.value("SecondaryPrivateIpAddressCount")?),
         count => Fill::Prefixes(count),
@@ -111,12 +118,25 @@ fn assign(model: &mut Model, ask: &Ask, xml: &mut Xml) -> Result<(), Ec2Error> {
 }
 
 fn subnets(model: &Model, filters: &[Filter], xml: &mut Xml) {
-    let seen = model.subnets.iter().filter(|(_, subnet)| wanted(filters, "vpc-id", &subnet.vpc));
+    let seen = model.subnets.iter().filter(|(id, subnet)| {
+        wanted(filters, "vpc-id", &subnet.vpc) && wanted(filters, "subnet-id", id)
+    });
     xml.list("subnetSet", seen, |xml, (id, subnet)| {
         xml.text("subnetId", id).text("vpcId", &subnet.vpc);
         xml.text("availabilityZone", &subnet.zone).text("cidrBlock", subnet.space.cidr());
         xml.text("availableIpAddressCount", subnet.space.free());
         tags(&subnet.tags, xml);
+    });
+}
+
+fn groups(model: &Model, filters: &[Filter], xml: &mut Xml) {
+    let seen = model
+        .groups
+        .iter()
+        .filter(|(id, vpc)| wanted(filters, "vpc-id", vpc) && wanted(filters, "group-id", id));
+    xml.list("securityGroupInfo", seen, |xml, (id, vpc)| {
+        xml.text("groupId", id).text("vpcId", vpc).text("groupName", id);
+        tags(model.group_tags.get(id).unwrap_or(&BTreeMap::new()), xml);
     });
 }
 

@@ -1,7 +1,7 @@
 //! What is asked.
 
 use crate::model::Ec2Error;
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, net::Ipv4Addr, str::FromStr};
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,17 @@ impl Ask {
             let message = format!("The request must contain the parameter {name}");
             Ec2Error { code: "MissingParameter", message }
         })
+    }
+
+    /// Whether it only asks whether it would be permitted.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.text("DryRun") == "true"
+    }
+
+    /// Whether it names an address for documents alone (RFC 5737).
+    pub(super) fn names_nobodys_address(&self) -> bool {
+        let addresses = self.values::<Ipv4Addr>("PrivateIpAddress");
+        addresses.is_ok_and(|all| all.iter().any(Ipv4Addr::is_documentation))
     }
 
     /// A number, or another value that is written as text; the default one where it is absent.

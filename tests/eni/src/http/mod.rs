@@ -2,7 +2,9 @@
 
 mod answer;
 mod ask;
+mod policy;
 mod server;
 mod xml;
 
+pub use policy::Policy;
 pub use server::{Server, Trouble};

@@ -1,6 +1,6 @@
 //! A server on loopback.
 
-use super::{answer::answer, ask::Ask};
+use super::{answer::answer, ask::Ask, policy::Policy};
 use crate::model::{Ec2Error, Model};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -22,9 +22,11 @@ pub enum Trouble {
 #[derive(Debug, Default)]
 struct Shared {
     model: Mutex<Model>,
+    policy: Mutex<Policy>,
     trouble: Mutex<Vec<Trouble>>,
     calls: Mutex<Vec<(String, Instant)>>,
     key: Mutex<Option<&'static str>>,
+    asked: Mutex<BTreeMap<String, u32>>,
 }
 
 /// The model behind HTTP. It ends with the runtime.
@@ -92,7 +94,12 @@ impl Server {
         with(&mut self.shared.model.lock())
     }
 
-    /// The next call goes wrong.
+    /// What is permitted from now on.
+    pub fn permit(&self, policy: Policy) {
+        *self.shared.policy.lock() = policy;
+    }
+
+    /// The next call that is to have an effect goes wrong.
     pub fn trouble(&self, trouble: Trouble) {
         self.shared.trouble.lock().push(trouble);
     }
@@ -102,7 +109,7 @@ impl Server {
         *self.shared.key.lock() = Some(key);
     }
 
-    /// Calls by name that arrived.
+    /// Calls by name that arrived and were to have an effect.
     pub fn calls(&self) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
         for (name, _) in self.shared.calls.lock().iter() {
@@ -117,6 +124,12 @@ impl Server {
         let changes =
             |(call, at): &&(String, Instant)| *at >= after && !call.starts_with("Describe");
         calls.iter().find(changes).map(|(_, at)| *at)
+    }
+
+    /// Calls by name that only asked whether they would be permitted: dry runs, and for addresses, of
+    /// which EC2 has none, calls with an address that nobody has.
+    pub fn asked(&self) -> BTreeMap<String, u32> {
+        self.shared.asked.lock().clone()
     }
 }
 
@@ -135,8 +148,13 @@ async fn respond(
     let known = wanted.is_none_or(|key| signature.is_some_and(|by| by.contains(key)));
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let ask = Ask::new(&body);
-    shared.calls.lock().push((ask.action().to_owned(), Instant::now()));
-    let trouble = shared.trouble.lock().pop();
+    let only_asks = ask.is_dry_run() || ask.names_nobodys_address();
+    let name = ask.action().to_owned();
+    match only_asks {
+        true => *shared.asked.lock().entry(name).or_default() += 1,
+        false => shared.calls.lock().push((name, Instant::now())),
+    }
+    let trouble = if only_asks { None } else { shared.trouble.lock().pop() };
     let result = match trouble {
         Some(Trouble::Refused(code, message)) => Err(Ec2Error { code, message: message.into() }),
         _ if !signed => Err(Ec2Error {
@@ -147,12 +165,37 @@ async fn respond(
             code: "AuthFailure",
             message: "AWS was not able to validate the provided access credentials".into(),
         }),
-        _ => answer(&mut shared.model.lock(), &ask),
+        _ => permitted(&shared, &ask),
     };
     if trouble == Some(Trouble::AnswerLost) {
         return Err(Lost);
     }
     Ok(respond_with(ask.action(), result))
+}
+
+/// Carries a call out where that is permitted. A dry run is carried out on a copy, so that it says what
+/// would have been wrong, and is refused in any case.
+fn permitted(shared: &Shared, ask: &Ask) -> Result<String, Ec2Error> {
+    let mut model = shared.model.lock();
+    if let Some(refused) = shared.policy.lock().refuses(&model, ask) {
+        return Err(refused);
+    }
+    if !ask.is_dry_run() {
+        return answer(&mut model, ask);
+    }
+    answer(&mut model.clone(), ask)?;
+    let message = "Request would have succeeded, but DryRun flag is set.".into();
+    Err(Ec2Error { code: "DryRunOperation", message })
+}
+
+/// The status of an error (Amazon EC2 API Reference, "Error codes").
+fn status(code: &str) -> u16 {
+    match code {
+        "DryRunOperation" => 412,
+        "MissingAuthenticationToken" | "UnauthorizedOperation" => 403,
+        "RequestLimitExceeded" => 503,
+        _ => 400,
+    }
 }
 
 fn respond_with(action: &str, result: Result<String, Ec2Error>) -> Response<Full<Bytes>> {
@@ -165,7 +208,7 @@ fn respond_with(action: &str, result: Result<String, Ec2Error>) -> Response<Full
             ),
         ),
         Err(error) => (
-            if error.code == "RequestLimitExceeded" { 503 } else { 400 },
+            status(error.code),
             format!(
                 "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors>{request}</Response>",
                 error.code,

@@ -211,6 +211,31 @@ impl Model {
         Ok(units)
     }
 
+    /// `AssignPrivateIpAddresses` with addresses that are named.
+    ///
+    /// # Errors
+    /// `InvalidNetworkInterfaceID.NotFound`; `InvalidParameterValue` where one is not of the subnet or
+    /// somebody has it, and then none is assigned; `PrivateIpAddressLimitExceeded`.
+    pub fn assign_these(&mut self, id: &InterfaceId, these: &[Ipv4Addr]) -> Result<(), Ec2Error> {
+        let eni = self.interface(id)?.clone();
+        let on = eni.attached.as_ref().and_then(|(instance, _)| self.instances.get(instance));
+        let most = on.map_or(u16::MAX, |on| on.limits.addresses);
+        if eni.units().len() + these.len() >= usize::from(most) {
+            return Err(too_many_addresses(id, most));
+        }
+        let subnet = self.subnet(&eni.subnet)?;
+        let mut space = subnet.space.clone();
+        if let Some(wrong) = these.iter().find(|address| !space.claim(**address)) {
+            let message = format!(
+                "Invalid value for PrivateIpAddress: {wrong} is in use, or does not fall within the subnet's address range"
+            );
+            return Err(Ec2Error::new("InvalidParameterValue", message));
+        }
+        subnet.space = space;
+        self.interface(id)?.addresses.extend(these);
+        Ok(())
+    }
+
     /// `UnassignPrivateIpAddresses`.
     ///
     /// # Errors

@@ -77,6 +77,8 @@ pub struct Model {
     pub instances: BTreeMap<String, ModelInstance>,
     /// Security groups and their VPC.
     pub groups: BTreeMap<String, String>,
+    /// Tags of security groups that have some.
+    pub group_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Interfaces by id.
     pub interfaces: BTreeMap<InterfaceId, ModelInterface>,
     /// Instance types and what they can have.

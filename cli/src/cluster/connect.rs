@@ -1,6 +1,7 @@
 //! Which API server is asked, and as whom.
 
 use super::failure::Failure;
+use crate::args::ClusterArgs;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
@@ -22,13 +23,10 @@ pub(crate) struct Connection {
 ///
 /// # Errors
 /// When there is no kubeconfig that can be used.
-pub(crate) async fn connect(
-    kubeconfig: Option<&Path>,
-    context: Option<&str>,
-) -> Result<Connection, Failure> {
+pub(crate) async fn connect(args: &ClusterArgs) -> Result<Connection, Failure> {
     // Without this a client that is made first decides for all.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut config = config(kubeconfig, context).await?;
+    let mut config = config(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
