@@ -10,6 +10,9 @@ use penstock_telemetry::{
 use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What keeps which pod has which address (`--addresses-file`).
+const STATE: &str = "addresses.json";
+
 /// Says that it is done: nothing before that answers.
 struct Done;
 
@@ -27,8 +30,8 @@ impl AdminSource for Done {
     }
 }
 
-/// Takes programs, addresses, rules, routes and folders away, but no pod that runs its network; where somebody is to be told, stays until
-/// SIGTERM or SIGINT.
+/// Takes programs, addresses, rules, routes and folders away, but no pod that runs its network; where
+/// somebody is to be told, stays until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// No privilege; a part may be left.
@@ -48,8 +51,11 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
         uplinks::set(&[])?;
         pods::remove()?;
     }
+    // Who installs again has to know at once which addresses are in use, and by which interface they leave.
+    let kept = if running > 0 { STATE } else { "" };
     for folder in &args.remove {
-        empty(folder).with_context(|| format!("cannot remove all of {}", folder.display()))?;
+        empty(folder, kept)
+            .with_context(|| format!("cannot remove all of {}", folder.display()))?;
     }
     let Some(address) = args.admin else { return Ok(()) };
     match running {
@@ -75,14 +81,17 @@ pub fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Empties a folder, which may be a mount and stays; one that is not there is empty.
-fn empty(folder: &Path) -> io::Result<()> {
+/// Empties a folder, which may be a mount and stays, but for a file; one that is not there is empty.
+fn empty(folder: &Path, kept: &str) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
         let entry = entry?;
+        if entry.file_name() == kept {
+            continue;
+        }
         match entry.file_type()?.is_dir() {
             true => fs::remove_dir_all(entry.path())?,
             false => fs::remove_file(entry.path())?,
@@ -101,8 +110,11 @@ mod tests {
         fs::create_dir_all(folder.path().join("a/b")).unwrap();
         fs::write(folder.path().join("a/b/c"), "c").unwrap();
         std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
-        empty(folder.path()).unwrap();
+        fs::write(folder.path().join(STATE), "").unwrap();
+        empty(folder.path(), STATE).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        empty(folder.path(), "").unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        empty(&folder.path().join("missing")).unwrap();
+        empty(&folder.path().join("missing"), "").unwrap();
     }
 }

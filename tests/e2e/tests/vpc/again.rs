@@ -32,7 +32,7 @@ fn again(site: &VpcSite) -> Result<()> {
     site.uninstall()?;
     for of_cluster in site.cluster().nodes() {
         let left = node::run(&of_cluster, "ls -A /etc/cni/net.d /var/lib/penstock /run/penstock")?;
-        ensure!(!left.contains("05-penstock") && !left.contains("json"), "{left}");
+        ensure!(!left.contains("05-penstock") && !left.contains("proxy"), "{left}");
     }
     meet()?;
     // One that ends is ended; the next one waits.
