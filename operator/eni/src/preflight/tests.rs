@@ -1,7 +1,7 @@
 //! What is found, from values.
 
 use super::*;
-use crate::eni::Attachment;
+use crate::{eni::Attachment, subnet::Subnet};
 
 fn eni(id: &str, index: u8) -> Eni {
     Eni {
@@ -234,7 +234,8 @@ fn what_makes_every_call_fail_is_said_once() {
     }
     let silent =
         Tried { call: "DescribeSubnets", about: String::new(), result: Err(Failure::no_answer()) };
-    let all = findings(&Settings::default(), &Seen { tried: vec![silent.clone()], ..Seen::default() });
+    let all =
+        findings(&Settings::default(), &Seen { tried: vec![silent.clone()], ..Seen::default() });
     assert_eq!((all[0].reason, &*all[0].about), ("NoAnswer", "eni.endpoint"));
     // One answer that is lost hides nothing.
     let denied = tried("DescribeVpcs", "UnauthorizedOperation", "");
