@@ -72,8 +72,8 @@ fn without_a_cluster_what_can_be_asked_is_asked_and_the_rest_is_said() {
         &[
             "EC2 of eu-central-1, for the interfaces of cluster test\n",
             "permitted: DescribeInstanceTypes, DescribeNetworkInterfaces, DescribeRouteTables, ",
-            "not tried, since there is no node or no interface of this cluster to try it on: AssignPrivate",
-            "note: the nodes of the cluster are not known (no API server is known: ",
+            "not tried yet: AssignPrivate",
+            "note: the nodes of the cluster are not known (no API server is known: run in a pod",
             "\nnothing stands in the way\n",
         ],
     );
@@ -128,7 +128,7 @@ fn missing_credentials_are_said_once_with_where_they_were_looked_for() {
     let irsa =
         [("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such")];
     let output = preflight(&["--addresses", &json], &irsa);
-    expect(&output, 1, &["AWS_WEB_IDENTITY_TOKEN_FILE): set, and refused", "/no/such"]);
+    expect(&output, 1, &["AWS_WEB_IDENTITY_TOKEN_FILE): there is no file /no/such;"]);
 }
 
 #[test]

@@ -11,7 +11,10 @@ use aws_sdk_ec2::{
 };
 use penstock_config::address::{Block, InterfaceId, Unit};
 use penstock_eni::{Attachment, Card, Eni, Failure, Limits, Reason, SecurityGroup, Subnet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// The tag that says which cluster made an interface.
 pub(crate) const CLUSTER: &str = "penstock.dev/cluster";
@@ -50,7 +53,7 @@ where
         return Failure::of_ec2(code, error.message().unwrap_or_default());
     }
     if let Some(why) = without_credentials(error) {
-        let looked = looked_for(|name| std::env::var(name).ok());
+        let looked = looked_for(|name| std::env::var(name).ok(), |file| Path::new(file).exists());
         let message = format!("there are no credentials for EC2: {why} ({looked})");
         return Failure { reason: Reason::NoCredentials, message };
     }

@@ -9,13 +9,21 @@ const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 /// Switches off what an instance says of itself.
 const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
 
-/// Where the SDK looked, and what there was. `variable`: the environment.
-pub(crate) fn looked_for(variable: impl Fn(&str) -> Option<String>) -> String {
+/// Where the SDK looked, and what there was. `variable`: the environment; `is_there`: whether a file is.
+pub(crate) fn looked_for(
+    variable: impl Fn(&str) -> Option<String>,
+    is_there: impl Fn(&str) -> bool,
+) -> String {
     let is_set = |name: &&str| variable(name).is_some_and(|value| !value.is_empty());
     let from = |what: &str, names: &[&str]| {
         let missing: Vec<&str> = names.iter().copied().filter(|name| !is_set(name)).collect();
         match missing.as_slice() {
-            [] => format!("{what}: set, and refused"),
+            [] => match names.last().and_then(|name| variable(name)) {
+                Some(file) if file.starts_with('/') && !is_there(&file) => {
+                    format!("{what}: there is no file {file}")
+                }
+                _ => format!("{what}: set, and refused"),
+            },
             missing if missing.len() == names.len() => format!("{what}: not set"),
             missing => format!("{what}: {} is not set", missing.join(", ")),
         }
@@ -40,10 +48,11 @@ mod tests {
     use super::*;
 
     fn with(set: &[(&str, &str)]) -> String {
-        looked_for(|name| {
+        let variable = |name: &str| {
             let found = set.iter().find(|(set, _)| *set == name);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        looked_for(variable, |file| file == "/token")
     }
 
     #[test]
@@ -57,7 +66,9 @@ mod tests {
         let half = with(&[("AWS_ROLE_ARN", "arn:x"), (NO_METADATA, "true")]);
         assert!(half.contains("TOKEN_FILE): AWS_WEB_IDENTITY_TOKEN_FILE is not set;"), "{half}");
         assert!(half.ends_with("instance: not asked (AWS_EC2_METADATA_DISABLED)"), "{half}");
-        let both = with(&[("AWS_ROLE_ARN", "arn:x"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")]);
+        let both = with(&[("AWS_ROLE_ARN", "arn:x"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")]);
         assert!(both.contains("TOKEN_FILE): set, and refused;"), "{both}");
+        let none = with(&[("AWS_ROLE_ARN", "arn:x"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/none")]);
+        assert!(none.contains("TOKEN_FILE): there is no file /none;"), "{none}");
     }
 }

@@ -128,7 +128,7 @@ fn values(json: &str) -> Result<Values, OptionsError> {
     let mut json = serde_json::Deserializer::from_str(json);
     let values = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = match error.path().to_string() {
-            root if root == "." => "eni and ipam of the values".to_owned(),
+            root if root == "." || root == "?" => "eni and ipam of the values".to_owned(),
             path => path,
         };
         OptionsError::Form(format!("{path}: {}", error.into_inner()))

@@ -78,7 +78,7 @@ pub async fn preflight(
     }
     let nodes = nodes.unwrap_or_else(|error| {
         notes.push(format!(
-            "the nodes of the cluster are not known ({error:#}): changes are not tried, and subnets and \
+            "the nodes of the cluster are not known ({error}): changes are not tried, and subnets and \
              groups are looked for in all VPCs"
         ));
         Vec::new()
@@ -250,10 +250,7 @@ impl Preflight {
             }
         };
         list("permitted", &self.permitted);
-        list(
-            "not tried, since there is no node or no interface of this cluster to try it on",
-            &self.untried,
-        );
+        list("not tried yet", &self.untried);
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");
         }

@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, Reason},
     groups::{GroupsError, SecurityGroup, security_groups},
     settings::{Settings, has_tags, lacking},
-    subnet::{For, Subnet, SubnetError, Subnets},
+    subnet::{For, SubnetError, Subnets},
     time::Time,
 };
 use penstock_config::address::Unit;
@@ -233,18 +233,13 @@ fn of_subnets(settings: &Settings, homes: &[Home], subnets: &Subnets) -> Vec<Fin
             Some(_) => {}
         }
     }
-    let by_tags = settings.subnet_ids.is_empty() && !settings.subnet_tags.is_empty();
-    if homes.is_empty() && by_tags {
-        let selected = || {
-            subnets
-                .values()
-                .filter(|subnet: &&Subnet| has_tags(&subnet.tags, &settings.subnet_tags))
-        };
-        if selected().next().is_none() {
-            let lacking = lacking(subnets.values().map(|s| &s.tags), &settings.subnet_tags);
-            let cause = format!("no subnet of this region has all of them, since {lacking}");
-            all.push(finding("NoSubnet", tags, cause, "tag one of each zone that will have nodes"));
-        }
+    let wanted = &settings.subnet_tags;
+    let by_tags = settings.subnet_ids.is_empty() && !wanted.is_empty();
+    let is_there = subnets.values().any(|subnet| has_tags(&subnet.tags, wanted));
+    if homes.is_empty() && by_tags && !is_there {
+        let lacking = lacking(subnets.values().map(|subnet| &subnet.tags), wanted);
+        let cause = format!("no subnet of this region has all of them, since {lacking}");
+        all.push(finding("NoSubnet", tags, cause, "tag one of each zone that will have nodes"));
     }
     for home in homes {
         let Some(first) = home.first() else { continue };
@@ -274,13 +269,12 @@ fn of_groups(
     let mut all: Vec<_> = absent.map(|id| missing(id)).collect();
     let tag_one = "tag one, or name groups by id in eni.nodeSpec.securityGroups";
     let wanted = &settings.security_group_tags;
-    if homes.is_empty() && settings.security_groups.is_empty() && !wanted.is_empty() {
-        if !groups.values().any(|group| has_tags(&group.tags, wanted)) {
-            let lacking = lacking(groups.values().map(|g| &g.tags), wanted);
-            let cause =
-                format!("no security group of this region has all of them, since {lacking}");
-            all.push(finding("NoSecurityGroup", tags, cause, tag_one));
-        }
+    let by_tags = settings.security_groups.is_empty() && !wanted.is_empty();
+    let is_there = groups.values().any(|group| has_tags(&group.tags, wanted));
+    if homes.is_empty() && by_tags && !is_there {
+        let lacking = lacking(groups.values().map(|g| &g.tags), wanted);
+        let cause = format!("no security group of this region has all of them, since {lacking}");
+        all.push(finding("NoSecurityGroup", tags, cause, tag_one));
     }
     for home in homes {
         let Some(first) = home.first() else { continue };

@@ -1,7 +1,7 @@
 //! What is found, from values.
 
 use super::*;
-use crate::eni::Attachment;
+use crate::{eni::Attachment, subnet::Subnet};
 
 fn eni(id: &str, index: u8) -> Eni {
     Eni {
