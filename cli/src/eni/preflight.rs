@@ -36,13 +36,16 @@ const WITHOUT_ADDRESS: u32 = 2;
 /// Names that a sentence lists.
 const NAMED: usize = 3;
 
+/// Nodes, each with the pods that its kubelet takes and the addresses that it can have.
+type Short<'a> = Vec<(&'a Node, (u32, u32))>;
+
 /// Judges everything.
 pub(crate) fn judge(seen: &Seen, asked: Asked) -> Preflight {
     let mut problems: Vec<Problem> =
         seen.denied.iter().collect::<BTreeSet<_>>().into_iter().map(Problem::from).collect();
     problems.extend(other_plugins(seen));
     problems.extend(kube_proxy(seen));
-    problems.extend(seen.nodes.iter().filter_map(|node| identity(node)));
+    problems.extend(seen.nodes.iter().filter_map(identity));
     problems.extend(auto_mode(&seen.nodes));
     problems.extend(unknown_types(&seen.nodes));
     let known = seen.nodes.iter().filter_map(|node| {
@@ -205,7 +208,7 @@ pub(crate) fn too_few<'a>(nodes: impl Iterator<Item = (&'a Node, u32)>) -> Vec<P
         let pods = node::pods(node).filter(|pods| *pods > capacity + WITHOUT_ADDRESS)?;
         Some((node, (pods, capacity)))
     });
-    let problem = |(kind, short): (&str, Vec<(&Node, (u32, u32))>)| {
+    let problem = |(kind, short): (&str, Short<'_>)| {
         let (pods, capacity) = short.iter().map(|(_, counts)| *counts).max()?;
         let nodes: Vec<&Node> = short.iter().map(|(node, _)| *node).collect();
         let most = capacity + WITHOUT_ADDRESS;

@@ -113,7 +113,7 @@ fn across(site: &VpcSite, namespace: &str) -> Result<()> {
     for (node, from) in one_of_each.values() {
         for (_, to) in one_of_each.values().filter(|(_, to)| to != from) {
             let connect = format!("timeout 5 bash -c \"</dev/tcp/{to}/9\"");
-            let said = site.in_pod(node, *from, &connect).map_or_else(|e| e.to_string(), |s| s);
+            let said = site.in_pod(node, *from, &connect).unwrap_or_else(|e| e.to_string());
             ensure!(said.contains("refused"), "{from} to {to}: {said}");
         }
     }
@@ -193,10 +193,10 @@ fn taken(site: &VpcSite) -> Result<()> {
     // Somebody detaches an interface that pods use, and deletes it.
     let node = site.cluster().nodes().remove(0);
     let gone = site.ec2().model(|model| {
-        let of_node = model.interfaces.values().filter(|eni| {
+        let mut of_node = model.interfaces.values().filter(|eni| {
             eni.attached.as_ref().is_some_and(|(on, at)| *on == node.instance && at.index > 0)
         });
-        let eni = of_node.last().expect("an interface for pods").clone();
+        let eni = of_node.next_back().expect("an interface for pods").clone();
         let (_, at) = eni.attached.clone().expect("it is attached");
         model.detach_network_interface(&at.id).expect("it is detached");
         model.delete_network_interface(&eni.id).expect("it is deleted");
