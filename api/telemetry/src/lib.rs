@@ -16,10 +16,12 @@
 //! [`SpanSink`](trace::SpanSink) of its [`Guard`].
 
 pub mod admin;
+mod causes;
 mod init;
 mod page;
 pub mod queue;
 pub mod trace;
 
+pub use causes::causes;
 pub use init::{Guard, InitError, LogFormat, init};
 pub use page::PageFormat;

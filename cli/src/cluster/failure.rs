@@ -1,6 +1,7 @@
 //! Why a cluster cannot be read, in words: cause and remedy.
 
 use kube::config::KubeconfigError;
+use penstock_telemetry::causes;
 use std::path::Path;
 
 /// Why nothing could be read.
@@ -96,17 +97,9 @@ impl Failure {
     }
 }
 
-/// An error and what caused it, each said once.
+/// An error and what caused it, on one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
+    let text = causes(error);
     // The library's own name for the layer says nothing to a person.
     one_line(text.trim_start_matches("ServiceError: ").trim_start_matches("HyperError: "))
 }

@@ -15,7 +15,7 @@ use penstock_net::pods::{self, Wire};
 use penstock_net::{Reason, Steering, devices};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use support::frames::{ACK, SYN, TCP, tcp, v4};
-use support::{Namespace, PATIENCE, Pins, until};
+use support::{Namespace, PATIENCE, Pins, steer_in, until};
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 17);
 const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 33);
@@ -98,13 +98,7 @@ impl Site {
         &mut self,
         task: impl FnOnce(&mut Steering) -> T + Send + 'static,
     ) -> T {
-        let mut steering = self.steering.take().unwrap();
-        let (steering, result) = self.node.enter(move || {
-            let result = task(&mut steering);
-            (steering, result)
-        });
-        self.steering = Some(steering);
-        result
+        steer_in(&self.node, &mut self.steering, task)
     }
 
     fn redirected(&mut self) -> u64 {

@@ -83,18 +83,10 @@ fn without_credentials(error: &(dyn std::error::Error + 'static)) -> Option<Stri
     None
 }
 
-/// An error and what caused it, each said once.
+/// An error and what caused it. None of the SDK's repeats its cause.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// An interface; `None` where EC2 leaves out what every one has.

@@ -51,6 +51,18 @@ impl Denied {
     }
 }
 
+impl Failure {
+    /// Cause and remedy for people. `about`: what the call was about, as IAM names resources; it counts
+    /// where IAM does not say which permission is missing.
+    pub fn told(&self, call: &str, about: &str) -> String {
+        let Self { reason, message } = self;
+        match Denied::of(self, call, about) {
+            Some(denied) => format!("{call} failed: {reason}: {denied}: {}", reason.remedy()),
+            None => format!("{call} failed: {reason}: {message}: {}", reason.remedy()),
+        }
+    }
+}
+
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { who, action, resource, why } = self;

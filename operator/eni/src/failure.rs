@@ -1,6 +1,5 @@
 //! Why a call failed.
 
-use crate::denied::Denied;
 use std::{fmt, time::Duration};
 
 /// Who can do something about it.
@@ -191,16 +190,6 @@ impl Failure {
     /// EC2's code; what stands before the first colon where it did not answer.
     pub fn code(&self) -> &str {
         self.message.split(':').next().unwrap_or_default()
-    }
-
-    /// Cause and remedy for people. `about`: what the call was about, as IAM names resources; it counts
-    /// where IAM does not say which permission is missing.
-    pub fn told(&self, call: &str, about: &str) -> String {
-        let Self { reason, message } = self;
-        match Denied::of(self, call, about) {
-            Some(denied) => format!("{call} failed: {reason}: {denied}: {}", reason.remedy()),
-            None => format!("{call} failed: {reason}: {message}: {}", reason.remedy()),
-        }
     }
 
     /// No answer came in time.

@@ -21,7 +21,7 @@ pub use load::{Load, Shape, Tally};
 pub use otlp::Receiver;
 pub use request::{Answer, get, get_at, parse};
 pub use scenarios::{Scenario, play};
-pub use site::{Site, eventually};
+pub use site::{Site, edge, eventually};
 pub use steady::Steady;
 pub use tls::{Authority, Client, Identity, Requests};
 pub use vpc::VpcSite;

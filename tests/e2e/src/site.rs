@@ -188,6 +188,20 @@ impl Site {
     }
 }
 
+/// The Gateway `edge` of a namespace, with an HTTP listener on port 80.
+pub fn edge(namespace: &str) -> String {
+    format!(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge, namespace: {namespace} }}
+spec:
+  gatewayClassName: penstock
+  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
+"
+    )
+}
+
 /// Tries until it works.
 ///
 /// # Errors

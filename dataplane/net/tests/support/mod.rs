@@ -160,13 +160,7 @@ impl Bed {
         &mut self,
         task: impl FnOnce(&mut Steering) -> T + Send + 'static,
     ) -> T {
-        let mut steering = self.steering.take().unwrap();
-        let (steering, result) = self.node.enter(move || {
-            let result = task(&mut steering);
-            (steering, result)
-        });
-        self.steering = Some(steering);
-        result
+        steer_in(&self.node, &mut self.steering, task)
     }
 
     /// Tells the programs of the workers.
@@ -300,4 +294,19 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| !name.ends_with(".debug")).collect();
     names.sort();
     names
+}
+
+/// Uses programs in the namespace that they are in.
+pub(crate) fn steer_in<T: Send + 'static>(
+    node: &Namespace,
+    programs: &mut Option<Steering>,
+    task: impl FnOnce(&mut Steering) -> T + Send + 'static,
+) -> T {
+    let mut steering = programs.take().unwrap();
+    let (steering, result) = node.enter(move || {
+        let result = task(&mut steering);
+        (steering, result)
+    });
+    *programs = Some(steering);
+    result
 }

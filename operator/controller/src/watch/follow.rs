@@ -7,6 +7,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use penstock_resources::{Kind, Object, ObjectId};
+use penstock_telemetry::causes;
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, pin::pin, time::Duration};
 use tokio::time::{sleep, timeout};
@@ -92,7 +93,7 @@ where
                     return Ended::NoStreamingLists;
                 }
                 if retry == FIRST_RETRY {
-                    tracing::warn!(%kind, error = %chain(&error), "a watch is interrupted");
+                    tracing::warn!(%kind, error = %causes(&error), "a watch is interrupted");
                 }
                 sleep(retry).await;
                 retry = (retry * 2).min(LONGEST_RETRY);
@@ -129,19 +130,4 @@ fn refuses_streaming(error: &watcher::Error) -> bool {
         _ => return false,
     };
     matches!(code, 400 | 405 | 406 | 415 | 422)
-}
-
-/// An error with its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     objects,
-    rig::{Replica, Rig},
+    rig::{FakeNode, Replica, Rig},
     test, wait, wait_for_event_in,
 };
+use kube::Client;
 use penstock_config::address::{NodeAddresses, Report};
 use penstock_controller::{
     addresses::{AddressOptions, preflight},
@@ -90,6 +91,24 @@ fn addresses(told: &NodeAddresses) -> u32 {
     told.interfaces.values().flat_map(|i| &i.units).map(|unit| unit.size()).sum()
 }
 
+/// An operator that looks after the addresses of a node.
+async fn operator(server: &crate::server::Server, ec2: &Server) -> (Rig, Replica) {
+    let mut rig = Rig::new(server).await;
+    objects::install(&rig.client, objects::definitions()).await;
+    rig.addresses = Some(options(ec2));
+    objects::apply(&rig.client, node()).await;
+    let replica = rig.operator("a").await;
+    (rig, replica)
+}
+
+/// The end of it. The object goes with its Node, of which this API server has no collector.
+async fn ended(client: &Client, agent: FakeNode, replica: Replica) {
+    agent.end().await;
+    replica.end().await;
+    objects::delete(client, &status()).await;
+    objects::delete(client, &node()).await;
+}
+
 /// What a leader asked EC2 has come to a finding.
 async fn found(replica: &Replica, reason: &str) {
     let end = Instant::now() + objects::PATIENCE;
@@ -103,13 +122,9 @@ async fn found(replica: &Replica, reason: &str) {
 #[test]
 fn a_node_gets_what_its_agent_asks_for_and_its_object_shows_it() {
     test(|server| async move {
-        let mut rig = Rig::new(server).await;
-        let client = rig.client.clone();
-        objects::install(&client, objects::definitions()).await;
         let ec2 = ec2("10.0.0.0/24");
-        rig.addresses = Some(options(&ec2));
-        objects::apply(&client, node()).await;
-        let replica = rig.operator("a").await;
+        let (rig, replica) = operator(server, &ec2).await;
+        let client = rig.client.clone();
         let (says, report) = watch::channel(Report::default());
         let (tell, mut hears) = mpsc::unbounded_channel();
         let port = AddressPort { report, told: tell };
@@ -151,11 +166,7 @@ fn a_node_gets_what_its_agent_asks_for_and_its_object_shows_it() {
         }
         assert!(replica.metric("penstock_operator_ec2_calls_total", "result=\"ok\"").await >= 4.0);
 
-        // The object goes with its Node, of which this API server has no collector.
-        agent.end().await;
-        replica.end().await;
-        objects::delete(&client, &status()).await;
-        objects::delete(&client, &node()).await;
+        ended(&client, agent, replica).await;
     });
 }
 
@@ -163,13 +174,9 @@ fn a_node_gets_what_its_agent_asks_for_and_its_object_shows_it() {
 #[test]
 fn a_nodes_demand_is_a_call_of_ec2_at_once_and_not_by_a_timer() {
     test(|server| async move {
-        let mut rig = Rig::new(server).await;
-        let client = rig.client.clone();
-        objects::install(&client, objects::definitions()).await;
         let ec2 = ec2("10.0.0.0/24");
-        rig.addresses = Some(options(&ec2));
-        objects::apply(&client, node()).await;
-        let replica = rig.operator("a").await;
+        let (rig, replica) = operator(server, &ec2).await;
+        let client = rig.client.clone();
         let (says, report) = watch::channel(Report::default());
         let (tell, mut hears) = mpsc::unbounded_channel();
         let port = AddressPort { report, told: tell };
@@ -191,25 +198,18 @@ fn a_nodes_demand_is_a_call_of_ec2_at_once_and_not_by_a_timer() {
             millis[millis.len() - 1]
         );
         assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
-        agent.end().await;
-        replica.end().await;
-        objects::delete(&client, &status()).await;
-        objects::delete(&client, &node()).await;
+        ended(&client, agent, replica).await;
     });
 }
 
 #[test]
 fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
     test(|server| async move {
-        let mut rig = Rig::new(server).await;
-        let client = rig.client.clone();
-        objects::install(&client, objects::definitions()).await;
         // Eleven addresses, of which the instance has one.
         let ec2 = ec2("10.0.0.0/28");
         ec2.permit(Policy::of_the_chart().without("ec2:DescribeNetworkInterfaces"));
-        rig.addresses = Some(options(&ec2));
-        objects::apply(&client, node()).await;
-        let replica = rig.operator("a").await;
+        let (rig, replica) = operator(server, &ec2).await;
+        let client = rig.client.clone();
         // What cannot be looked at is said, and looked at again.
         wait(&client, &status(), "the refusal", |v| {
             let message = v["status"]["problem"]["message"].to_string();
@@ -234,24 +234,17 @@ fn a_node_that_gets_no_addresses_says_why_and_how_many_are_missing() {
         assert!((10..20).contains(&missing), "{shown:#}");
         let event = wait_for_event_in(&rig, "default", "Node", NODE).await;
         assert!(event.to_string().contains("addresses are missing"), "{event:#}");
-        agent.end().await;
-        replica.end().await;
-        objects::delete(&client, &status()).await;
-        objects::delete(&client, &node()).await;
+        ended(&client, agent, replica).await;
     });
 }
 
 #[test]
 fn a_permission_that_is_missing_for_a_new_interface_is_named_by_the_node_that_needs_one() {
     test(|server| async move {
-        let mut rig = Rig::new(server).await;
-        let client = rig.client.clone();
-        objects::install(&client, objects::definitions()).await;
         let ec2 = ec2("10.0.0.0/24");
         ec2.permit(Policy::of_the_chart().without("ec2:CreateTags"));
-        rig.addresses = Some(options(&ec2));
-        objects::apply(&client, node()).await;
-        let replica = rig.operator("a").await;
+        let (rig, replica) = operator(server, &ec2).await;
+        let client = rig.client.clone();
         // More than the first interface takes.
         let (_says, report) = watch::channel(Report { pending: 20, ..Report::default() });
         let (tell, _hears) = mpsc::unbounded_channel();
@@ -270,10 +263,7 @@ fn a_permission_that_is_missing_for_a_new_interface_is_named_by_the_node_that_ne
             assert!(message.contains(words), "no {words:?} in {message}");
         }
         assert!(!message.contains("Encoded"), "{message}");
-        agent.end().await;
-        replica.end().await;
-        objects::delete(&client, &status()).await;
-        objects::delete(&client, &node()).await;
+        ended(&client, agent, replica).await;
     });
 }
 

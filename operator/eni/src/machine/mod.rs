@@ -349,6 +349,7 @@ impl Machine {
 
     fn reported(&mut self, report: &Report, now: Time) {
         self.heard = Some(report.known.clone());
+        self.outdo(report.seen);
         if let Some((begun, enis)) = self.early.take() {
             self.described(begun, enis, now);
         }
@@ -365,6 +366,15 @@ impl Machine {
             if release.state == ReleaseState::Refused {
                 self.node.demand.refused(held, now);
             }
+        }
+    }
+
+    /// A node that was told what an earlier instance of its name was to hear takes nothing older than that:
+    /// it is told all anew.
+    fn outdo(&mut self, seen: Epoch) {
+        if seen.term == self.epoch.term && seen > self.epoch && seen.count < u32::MAX {
+            self.epoch = seen;
+            self.told = None;
         }
     }
 

@@ -149,3 +149,18 @@ fn a_call_that_makes_an_interface_is_repeated_with_the_same_id_when_it_was_not_a
     let again = rig.wait(Duration::from_secs(10));
     assert_eq!(again, [(*id, create.clone())]);
 }
+
+#[test]
+fn a_node_that_was_told_more_than_this_machine_ever_said_is_told_all_anew() {
+    let mut rig = Rig::new(addresses(10..12), None);
+    let before = rig.told.clone();
+    // What was on its way to an earlier instance of the node's name.
+    let seen = Epoch { term: 2, count: before.epoch.count + 20 };
+    rig.report(Report { seen, ..Report::default() });
+    assert!(rig.told.epoch > seen, "{:?}", rig.told.epoch);
+    assert_eq!(rig.told.interfaces, before.interfaces);
+    // An earlier leader's word is older in any case.
+    let told = rig.told.clone();
+    rig.report(Report { seen: Epoch { term: 1, count: 900 }, ..Report::default() });
+    assert_eq!(rig.told, told);
+}

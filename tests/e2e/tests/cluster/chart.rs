@@ -93,17 +93,7 @@ fn taints(site: &Site, node: &str) -> Result<Vec<String>> {
 /// A Gateway with a route.
 fn edge(site: &Site) -> Result<()> {
     site.namespace(NAMESPACE, &["echo"])?;
-    site.apply(&format!(
-        "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: {NAMESPACE} }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
-{}",
-        super::route(NAMESPACE, "edge")
-    ))
+    site.apply(&(penstock_e2e::edge(NAMESPACE) + &super::route(NAMESPACE, "edge")))
 }
 
 fn upgrade(site: &Site) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Modules are compiled in a process of its own, whose limits hold in the operator's container.
 
-use crate::objects::{filter, gateway, programmed, refused, route, rule, seen};
+use crate::objects::{filter, programmed, refused, route, rule, seen};
 use anyhow::{Context as _, Result, bail, ensure};
-use penstock_e2e::{Site, filters_folder, get};
+use penstock_e2e::{Site, edge, filters_folder, get};
 use penstock_test_cluster::install;
 use penstock_test_cluster::install::PLAIN_REGISTRY;
 use penstock_test_registry::{RegistryServer, digest};
@@ -35,7 +35,7 @@ fn compiler(site: &Site) -> Result<()> {
     };
     let before = operators(site)?;
     let rules = [rule("/heavy", &["heavy"], "echo"), rule("/good", &["good"], "echo")];
-    site.apply(&(gateway(NAMESPACE) + &route(NAMESPACE, "echo", "edge", "a.example", &rules)))?;
+    site.apply(&(edge(NAMESPACE) + &route(NAMESPACE, "echo", "edge", "a.example", &rules)))?;
     site.apply(&of("slow"))?;
     let (limits, environment) = watch(site)?;
     ensure!(

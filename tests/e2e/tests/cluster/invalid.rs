@@ -1,8 +1,8 @@
 //! Filters that cannot be had.
 
-use crate::objects::{condition, filter, from_config_map, gateway, refused, route, rule, seen};
+use crate::objects::{condition, filter, from_config_map, refused, route, rule, seen};
 use anyhow::{Result, ensure};
-use penstock_e2e::{Site, get, guest};
+use penstock_e2e::{Site, edge, get, guest};
 use std::fs;
 
 pub(crate) const ALL: &[super::Scenario] = &[(
@@ -49,7 +49,7 @@ fn unresolvable(site: &Site) -> Result<()> {
         fs::write(&file, guest(name)?)?;
         site.module_file(NAMESPACE, name, &file)?;
     }
-    let mut manifest = gateway(NAMESPACE);
+    let mut manifest = edge(NAMESPACE);
     for (name, spec, _) in cases() {
         manifest += &filter(NAMESPACE, name, &spec);
         let rules = [rule("/bad", &[name], "echo"), rule("/good", &[], "echo")];

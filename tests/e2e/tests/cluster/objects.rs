@@ -6,20 +6,6 @@ use penstock_e2e::{Answer, Site};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// A Gateway with an HTTP listener on port 80.
-pub(crate) fn gateway(namespace: &str) -> String {
-    format!(
-        "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: {namespace} }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
-"
-    )
-}
-
 /// A `WasmFilter` with this spec, a map in YAML's flow style.
 pub(crate) fn filter(namespace: &str, name: &str, spec: &str) -> String {
     format!(

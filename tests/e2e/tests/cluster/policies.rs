@@ -1,8 +1,8 @@
 //! Policies of HTTPRoutes and of a Gateway's listener, from the API server to the pod.
 
-use crate::objects::{filter, from_config_map, gateway, route, rule, seen};
+use crate::objects::{filter, from_config_map, route, rule, seen};
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Authority, Client, Identity, Site, get};
+use penstock_e2e::{Authority, Client, Identity, Site, edge, get};
 use rustls::{
     AlertDescription,
     version::{TLS12, TLS13},
@@ -40,7 +40,7 @@ fn headers(site: &Site) -> Result<()> {
         ["node1", "node2"].map(|node| rule(&format!("/{node}"), &["stamp"], &format!("on-{node}")));
     site.apply(
         &[
-            gateway(NAMESPACE),
+            edge(NAMESPACE),
             filter(NAMESPACE, "stamp", &from_config_map("header-rules", config)),
             route(NAMESPACE, "echo", "edge", "echo.example", &rules),
         ]

@@ -1,8 +1,8 @@
 //! Modules from a registry that is a real one, outside of the cluster.
 
-use crate::objects::{edition, filter, gateway, programmed, refused, route, rule, seen};
+use crate::objects::{edition, filter, programmed, refused, route, rule, seen};
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Authority, Load, Shape, Site, filters_folder, get};
+use penstock_e2e::{Authority, Load, Shape, Site, edge, filters_folder, get};
 use penstock_test_cluster::install::PLAIN_REGISTRY;
 use penstock_test_registry::{PASSWORD, RegistryServer, USER, digest};
 use serde_json::json;
@@ -117,7 +117,7 @@ fn sources(site: &Site) -> Result<()> {
             filter(SOURCES, name, &format!("{{ module: {{ {module} }}, {} }}", stamp(name)))
         })
         .collect::<String>();
-    site.apply(&(gateway(SOURCES) + &filters + &route(SOURCES, "echo", "edge", HOST, &rules)))?;
+    site.apply(&(edge(SOURCES) + &filters + &route(SOURCES, "echo", "edge", HOST, &rules)))?;
     let address = site.gateway(SOURCES, "edge", 80)?;
     for (name, _) in &good {
         programmed(site, SOURCES, name, &sum)?;
@@ -145,7 +145,7 @@ fn tags(site: &Site) -> Result<()> {
         filter(TAGS, "stamp", &spec)
     };
     let route = route(TAGS, "echo", "edge", HOST, &[rule("/", &["stamp"], "echo")]);
-    site.apply(&(gateway(TAGS) + &of_tag("one") + &route))?;
+    site.apply(&(edge(TAGS) + &of_tag("one") + &route))?;
     let address = site.gateway(TAGS, "edge", 80)?;
     let stamped = |value: &str| {
         let seen = seen(&get(address, HOST, "/")?)?;

@@ -1,8 +1,8 @@
 //! A filter that traps.
 
-use crate::objects::{filter, from_config_map, gateway, route, rule, seen};
+use crate::objects::{filter, from_config_map, route, rule, seen};
 use anyhow::{Result, ensure};
-use penstock_e2e::{Load, Shape, Site, get, get_at, guest};
+use penstock_e2e::{Load, Shape, Site, edge, get, get_at, guest};
 use std::{fs, time::Duration};
 
 pub(crate) const ALL: &[super::Scenario] =
@@ -19,7 +19,7 @@ fn traps(site: &Site) -> Result<()> {
     fs::write(&file, guest("headers")?)?;
     site.module_file(NAMESPACE, "headers", &file)?;
     let spec = from_config_map("headers", "config: obey");
-    site.apply(&gateway(NAMESPACE))?;
+    site.apply(&edge(NAMESPACE))?;
     for name in ["odd", "good"] {
         site.apply(&filter(NAMESPACE, name, &spec))?;
         let rules = [rule("/", &[name], "echo")];

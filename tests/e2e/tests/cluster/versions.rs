@@ -1,8 +1,8 @@
 //! A filter is changed while requests run.
 
-use crate::objects::{edition, filter, from_config_map, gateway, programmed, route, rule, seen};
+use crate::objects::{edition, filter, from_config_map, programmed, route, rule, seen};
 use anyhow::{Result, ensure};
-use penstock_e2e::{Load, Shape, Site, filters_folder, get, guest};
+use penstock_e2e::{Load, Shape, Site, edge, filters_folder, get, guest};
 use penstock_test_registry::digest;
 use std::{fs, time::Duration};
 
@@ -56,7 +56,7 @@ fn swapped(site: &Site) -> Result<()> {
         site.apply(&filter(NAMESPACE, "stamp", &spec))
     };
     change(&versions[0])?;
-    site.apply(&gateway(NAMESPACE))?;
+    site.apply(&edge(NAMESPACE))?;
     site.apply(&route(NAMESPACE, "echo", "edge", HOST, &[rule("/", &["stamp"], "echo")]))?;
     let address = site.gateway(NAMESPACE, "edge", 80)?;
     site.route(NAMESPACE, "echo")?;

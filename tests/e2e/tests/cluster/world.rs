@@ -1,7 +1,7 @@
 //! A Gateway under load while something fails.
 
 use anyhow::{Result, ensure};
-use penstock_e2e::{Load, Shape, Site, Steady, Tally, get};
+use penstock_e2e::{Load, Shape, Site, Steady, Tally, edge, get};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -29,16 +29,7 @@ impl<'s> World<'s> {
     /// Makes it in a namespace of its own.
     pub(crate) fn new(site: &'s Site, namespace: &'static str) -> Result<Self> {
         site.namespace(namespace, &["echo"])?;
-        site.apply(&format!(
-            "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: {namespace} }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
-"
-        ))?;
+        site.apply(&edge(namespace))?;
         let mut world = Self { site, namespace, address: SocketAddr::from(([0; 4], 0)) };
         world.round("begin", "")?;
         world.address = site.gateway(namespace, "edge", 80)?;

@@ -1,7 +1,7 @@
 //! Pods get addresses, and reach each other and the world.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{VpcSite, get};
+use penstock_e2e::{VpcSite, edge, get};
 use penstock_test_cluster::{AGENT_TAINT, Node, Suite, install::NAMESPACE};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -102,13 +102,7 @@ fn gateway(site: &VpcSite) -> Result<()> {
     let namespace = "e2e-vpc-gateway";
     site.namespace(namespace, &["echo"])?;
     site.apply(&format!(
-        "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: {namespace} }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
+        "{}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -116,7 +110,8 @@ metadata: {{ name: echo, namespace: {namespace} }}
 spec:
   parentRefs: [{{ name: edge }}]
   rules: [{{ backendRefs: [{{ name: echo, port: 80 }}] }}]
-"
+",
+        edge(namespace)
     ))?;
     let address = site.gateway(namespace, "edge", 80)?;
     site.route(namespace, "echo")?;
