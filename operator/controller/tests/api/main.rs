@@ -225,7 +225,15 @@ fn what_is_served_stays_while_the_api_server_is_away_and_goes_on_when_it_is_back
         wait(&client, &one, "the route", |v| route_condition(v, "Accepted") == "True Accepted 1")
             .await;
         let version = || node.state.lock().state.version();
-        let served = version();
+        // A status of one object comes before what follows from the others.
+        let mut served = version();
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let before = std::mem::replace(&mut served, version());
+            if before == served {
+                break;
+            }
+        }
 
         server.kill_api_server();
         // Longer than the lease: the replica does not lead any more.
