@@ -35,6 +35,9 @@ pub(crate) struct Rig {
     pub(crate) addresses: Option<AddressOptions>,
 }
 
+/// Gateways of tests that failed before they cleaned: the next test would see their routes.
+static LEFT: Mutex<Vec<serde_json::Value>> = Mutex::new(Vec::new());
+
 /// A replica.
 pub(crate) struct Replica {
     pub(crate) at: Listening,
@@ -46,6 +49,10 @@ impl Rig {
     /// Fresh namespaces.
     pub(crate) async fn new(server: &Server) -> Self {
         let client = server.client();
+        let left = std::mem::take(&mut *LEFT.lock());
+        for gateway in left {
+            objects::delete(&client, &gateway).await;
+        }
         let (system, user) = (unique("system"), unique("user"));
         for name in [&system, &user] {
             objects::apply(&client, objects::namespace(name)).await;
@@ -66,6 +73,7 @@ impl Rig {
 
     /// Makes the objects of one Gateway with a Service.
     pub(crate) async fn base(&self) {
+        LEFT.lock().push(objects::gateway(&self.user, 80));
         objects::apply(&self.client, objects::class()).await;
         objects::apply(&self.client, objects::gateway(&self.user, 80)).await;
         objects::apply(&self.client, objects::service(&self.user)).await;
@@ -76,6 +84,7 @@ impl Rig {
     pub(crate) async fn clean(&self) {
         objects::delete(&self.client, &objects::gateway(&self.user, 80)).await;
         objects::delete(&self.client, &objects::class()).await;
+        LEFT.lock().clear();
     }
 
     /// Starts a replica.
@@ -228,6 +237,19 @@ impl Replica {
     pub(crate) async fn end(self) {
         self.stop.send_replace(true);
         self.task.await.expect("no panic").expect("a clean end");
+    }
+
+    /// Waits until it has listed everything and says so.
+    pub(crate) async fn ready(&self) {
+        let end = std::time::Instant::now() + objects::PATIENCE;
+        loop {
+            let (status, page) = self.page("/readyz").await;
+            if status == 200 {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{status}: {page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A page of its port.
