@@ -23,7 +23,7 @@ use penstock_filter_host::{Host, HostConfig};
 use penstock_modules::Fetcher;
 use penstock_stream::{Fleet, router};
 use penstock_telemetry::admin::AdminServer;
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, sync::Arc, thread, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -43,28 +43,37 @@ pub struct Listening {
     pub metrics: SocketAddr,
 }
 
+/// A replica that runs. Compiled here, once: a crate that awaited the future by value would compile the whole
+/// operator again.
+pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
 /// Runs a replica until `shutdown`: then the lease is given back, the streams end, and it returns.
 ///
 /// # Errors
 /// When it cannot listen or start its threads. What the API server does is no error: it is waited
 /// for.
-pub async fn run(
-    options: Options,
-    client: Client,
-    shutdown: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    run_and_tell(options, client, shutdown, |_| {}).await
+pub fn run(options: Options, client: Client, shutdown: watch::Receiver<bool>) -> Running {
+    run_and_tell(options, client, shutdown, Box::new(|_| {}))
 }
 
 /// The same, and says where it listens.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_and_tell(
+pub fn run_and_tell(
     options: Options,
     client: Client,
     shutdown: watch::Receiver<bool>,
-    listening: impl FnOnce(Listening),
+    listening: Box<dyn FnOnce(Listening) + Send>,
+) -> Running {
+    Box::pin(replica(options, client, shutdown, listening))
+}
+
+async fn replica(
+    options: Options,
+    client: Client,
+    shutdown: watch::Receiver<bool>,
+    listening: Box<dyn FnOnce(Listening) + Send>,
 ) -> anyhow::Result<()> {
     let clock = Clock::start();
     let metrics = Metrics::default();

@@ -1,7 +1,7 @@
 //! The calls that change something.
 
 use crate::{
-    Ec2,
+    Asked, Ec2,
     convert::{blocks, eni, failure, tags},
 };
 use aws_sdk_ec2::types::NetworkInterfaceAttachmentChanges;
@@ -15,13 +15,13 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's, and [`Reason::NoAnswer`] where there was none in ten seconds.
-    pub async fn call(
-        &self,
-        instance: &str,
-        token: &str,
-        action: &Action,
-    ) -> Result<Outcome, Failure> {
-        self.make(instance, token, action, None).await
+    pub fn call<'a>(
+        &'a self,
+        instance: &'a str,
+        token: &'a str,
+        action: &'a Action,
+    ) -> Asked<'a, Result<Outcome, Failure>> {
+        Box::pin(async move { self.make(instance, token, action, None).await })
     }
 
     /// Makes it, or asks with `DryRun` whether it would be permitted: then the answer is a failure in any

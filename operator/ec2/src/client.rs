@@ -10,11 +10,15 @@ use aws_sdk_ec2::{
     config::{Credentials, Region},
 };
 use penstock_eni::Failure;
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, pin::Pin, time::Duration};
 
 /// For one call, all of it. The machines of `penstock-eni` trust that one that was given up takes effect
 /// within [`penstock_eni::CONSISTENCY`], if it does at all.
 const CALL: Duration = Duration::from_secs(10);
+
+/// What EC2 is asked, as a future that is compiled here: the SDK's are large, and a crate that awaited them
+/// by value would compile them all again.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Whose interfaces these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,23 +64,25 @@ impl Ec2 {
     ///
     /// # Errors
     /// The roots that it is to believe cannot be read.
-    pub async fn new(cluster: Cluster, access: Access) -> Result<Self, TrustError> {
-        let timeouts = TimeoutConfig::builder().operation_timeout(CALL).build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client()?)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
-        if let Some(region) = access.region {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(endpoint) = access.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        if let Some((key, secret)) = access.keys {
-            loader =
-                loader.credentials_provider(Credentials::new(key, secret, None, None, "given"));
-        }
-        Ok(Self { client: Client::new(&loader.load().await), cluster })
+    pub fn new(cluster: Cluster, access: Access) -> Asked<'static, Result<Self, TrustError>> {
+        Box::pin(async move {
+            let timeouts = TimeoutConfig::builder().operation_timeout(CALL).build();
+            let mut loader = aws_config::defaults(BehaviorVersion::latest())
+                .http_client(http_client()?)
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(timeouts);
+            if let Some(region) = access.region {
+                loader = loader.region(Region::new(region));
+            }
+            if let Some(endpoint) = access.endpoint {
+                loader = loader.endpoint_url(endpoint);
+            }
+            if let Some((key, secret)) = access.keys {
+                loader =
+                    loader.credentials_provider(Credentials::new(key, secret, None, None, "given"));
+            }
+            Ok(Self { client: Client::new(&loader.load().await), cluster })
+        })
     }
 
     /// The region that is asked.

@@ -1,7 +1,7 @@
 //! The calls that only look.
 
 use crate::{
-    Ec2,
+    Asked, Ec2,
     convert::{self, CLUSTER, INSTANCE, failure, filter},
 };
 use aws_sdk_ec2::types::{Filter, InstanceType, NetworkInterface};
@@ -29,37 +29,41 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub async fn interfaces(&self, instance: &str) -> Result<Vec<Eni>, Failure> {
-        let attached = [filter("attachment.instance-id", [instance])];
-        let mut seen = self.network_interfaces(attached.into()).await?;
-        let loose = [
-            filter(&format!("tag:{INSTANCE}"), [instance]),
-            filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
-            filter("status", ["available"]),
-        ];
-        seen.extend(self.network_interfaces(loose.into()).await?);
-        Ok(seen.iter().filter_map(|seen| convert::eni(seen, &self.cluster)).collect())
+    pub fn interfaces<'a>(&'a self, instance: &'a str) -> Asked<'a, Result<Vec<Eni>, Failure>> {
+        Box::pin(async move {
+            let attached = [filter("attachment.instance-id", [instance])];
+            let mut seen = self.network_interfaces(attached.into()).await?;
+            let loose = [
+                filter(&format!("tag:{INSTANCE}"), [instance]),
+                filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
+                filter("status", ["available"]),
+            ];
+            seen.extend(self.network_interfaces(loose.into()).await?);
+            Ok(seen.iter().filter_map(|seen| convert::eni(seen, &self.cluster)).collect())
+        })
     }
 
     /// The interfaces of this cluster in a VPC that are attached to nothing.
     ///
     /// # Errors
     /// EC2's.
-    pub async fn loose(&self, vpc: &str) -> Result<Vec<Loose>, Failure> {
-        let filters = [
-            filter("vpc-id", [vpc]),
-            filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
-            filter("status", ["available"]),
-        ];
-        let seen = self.network_interfaces(filters.into()).await?;
-        let enis = seen.iter().filter_map(|seen| convert::eni(seen, &self.cluster));
-        let loose = enis.filter(|eni| eni.owned && eni.attachment.is_none());
-        Ok(loose
-            .map(|eni| Loose {
-                id: eni.id,
-                instance: eni.tags.get(INSTANCE).cloned().unwrap_or_default(),
-            })
-            .collect())
+    pub fn loose<'a>(&'a self, vpc: &'a str) -> Asked<'a, Result<Vec<Loose>, Failure>> {
+        Box::pin(async move {
+            let filters = [
+                filter("vpc-id", [vpc]),
+                filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
+                filter("status", ["available"]),
+            ];
+            let seen = self.network_interfaces(filters.into()).await?;
+            let enis = seen.iter().filter_map(|seen| convert::eni(seen, &self.cluster));
+            let loose = enis.filter(|eni| eni.owned && eni.attachment.is_none());
+            Ok(loose
+                .map(|eni| Loose {
+                    id: eni.id,
+                    instance: eni.tags.get(INSTANCE).cloned().unwrap_or_default(),
+                })
+                .collect())
+        })
     }
 
     async fn network_interfaces(
@@ -79,39 +83,44 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub async fn owned(&self) -> Result<Option<Eni>, Failure> {
-        let of_cluster = [
-            filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
-            filter("status", ["in-use"]),
-        ];
-        let call = self.client.describe_network_interfaces().set_filters(Some(of_cluster.into()));
-        let page = call.max_results(FEW).send().await.map_err(|e| failure(&e))?;
-        let enis = page.network_interfaces().iter();
-        let mut enis = enis.filter_map(|seen| convert::eni(seen, &self.cluster));
-        Ok(enis.find(|eni| eni.owned && eni.attachment.is_some()))
+    pub fn owned<'a>(&'a self) -> Asked<'a, Result<Option<Eni>, Failure>> {
+        Box::pin(async move {
+            let of_cluster = [
+                filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
+                filter("status", ["in-use"]),
+            ];
+            let call =
+                self.client.describe_network_interfaces().set_filters(Some(of_cluster.into()));
+            let page = call.max_results(FEW).send().await.map_err(|e| failure(&e))?;
+            let enis = page.network_interfaces().iter();
+            let mut enis = enis.filter_map(|seen| convert::eni(seen, &self.cluster));
+            Ok(enis.find(|eni| eni.owned && eni.attachment.is_some()))
+        })
     }
 
     /// What a VPC has.
     ///
     /// # Errors
     /// EC2's.
-    pub async fn vpc(&self, vpc: &str) -> Result<Described, Failure> {
-        let of_vpc = || filter("vpc-id", [vpc]);
-        let mut described = Described {
-            subnets: self.subnets(Some(of_vpc())).await?,
-            groups: self.groups(Some(of_vpc())).await?,
-        };
-        let call = self.client.describe_route_tables().filters(of_vpc());
-        let mut pages = call.into_paginator().items().send();
-        while let Some(next) = pages.next().await {
-            let table = next.map_err(|e| failure(&e))?;
-            for subnet in table.associations().iter().filter_map(|to| to.subnet_id()) {
-                if let Some(subnet) = described.subnets.get_mut(subnet) {
-                    subnet.route_table = table.route_table_id().unwrap_or_default().to_owned();
+    pub fn vpc<'a>(&'a self, vpc: &'a str) -> Asked<'a, Result<Described, Failure>> {
+        Box::pin(async move {
+            let of_vpc = || filter("vpc-id", [vpc]);
+            let mut described = Described {
+                subnets: self.subnets(Some(of_vpc())).await?,
+                groups: self.groups(Some(of_vpc())).await?,
+            };
+            let call = self.client.describe_route_tables().filters(of_vpc());
+            let mut pages = call.into_paginator().items().send();
+            while let Some(next) = pages.next().await {
+                let table = next.map_err(|e| failure(&e))?;
+                for subnet in table.associations().iter().filter_map(|to| to.subnet_id()) {
+                    if let Some(subnet) = described.subnets.get_mut(subnet) {
+                        subnet.route_table = table.route_table_id().unwrap_or_default().to_owned();
+                    }
                 }
             }
-        }
-        Ok(described)
+            Ok(described)
+        })
     }
 
     /// Subnets of the region, without their route tables: those with ids, or all where no id is given.
@@ -119,19 +128,26 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub async fn subnets_by_id(&self, ids: &BTreeSet<String>) -> Result<Subnets, Failure> {
-        self.subnets((!ids.is_empty()).then(|| filter("subnet-id", ids))).await
+    pub fn subnets_by_id<'a>(
+        &'a self,
+        ids: &'a BTreeSet<String>,
+    ) -> Asked<'a, Result<Subnets, Failure>> {
+        Box::pin(
+            async move { self.subnets((!ids.is_empty()).then(|| filter("subnet-id", ids))).await },
+        )
     }
 
     /// The same of security groups.
     ///
     /// # Errors
     /// EC2's.
-    pub async fn groups_by_id(
-        &self,
-        ids: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, SecurityGroup>, Failure> {
-        self.groups((!ids.is_empty()).then(|| filter("group-id", ids))).await
+    pub fn groups_by_id<'a>(
+        &'a self,
+        ids: &'a BTreeSet<String>,
+    ) -> Asked<'a, Result<BTreeMap<String, SecurityGroup>, Failure>> {
+        Box::pin(
+            async move { self.groups((!ids.is_empty()).then(|| filter("group-id", ids))).await },
+        )
     }
 
     async fn subnets(&self, which: Option<Filter>) -> Result<Subnets, Failure> {
@@ -166,21 +182,26 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub async fn limits(&self, kinds: &[&str]) -> Result<BTreeMap<String, Limits>, Failure> {
-        let mut all = BTreeMap::new();
-        // As a filter, a type that does not exist is no error.
-        for kinds in kinds.chunks(100) {
-            let call = self.client.describe_instance_types();
-            let call = call.filters(filter("instance-type", kinds.iter().copied()));
-            let mut pages = call.into_paginator().items().send();
-            while let Some(next) = pages.next().await {
-                let info = next.map_err(|e| failure(&e))?;
-                let kind = info.instance_type().map(InstanceType::as_str);
-                if let (Some(kind), Some(limits)) = (kind, convert::limits(&info)) {
-                    all.insert(kind.to_owned(), limits);
+    pub fn limits<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+    ) -> Asked<'a, Result<BTreeMap<String, Limits>, Failure>> {
+        Box::pin(async move {
+            let mut all = BTreeMap::new();
+            // As a filter, a type that does not exist is no error.
+            for kinds in kinds.chunks(100) {
+                let call = self.client.describe_instance_types();
+                let call = call.filters(filter("instance-type", kinds.iter().copied()));
+                let mut pages = call.into_paginator().items().send();
+                while let Some(next) = pages.next().await {
+                    let info = next.map_err(|e| failure(&e))?;
+                    let kind = info.instance_type().map(InstanceType::as_str);
+                    if let (Some(kind), Some(limits)) = (kind, convert::limits(&info)) {
+                        all.insert(kind.to_owned(), limits);
+                    }
                 }
             }
-        }
-        Ok(all)
+            Ok(all)
+        })
     }
 }

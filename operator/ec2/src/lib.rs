@@ -12,7 +12,7 @@ mod describe;
 mod may;
 mod trust;
 
-pub use client::{Access, Cluster, Ec2};
+pub use client::{Access, Asked, Cluster, Ec2};
 pub use describe::Described;
 pub use may::LOOKS;
 pub use trust::TrustError;

@@ -1,6 +1,6 @@
 //! Whether calls would be permitted, without making them.
 
-use crate::{Ec2, convert::failure};
+use crate::{Asked, Ec2, convert::failure};
 use penstock_eni::{Action, Failure, Reason};
 use std::net::Ipv4Addr;
 
@@ -25,67 +25,72 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's: [`Reason::Unauthorized`] where it is not permitted; others where the answer is not known.
-    pub async fn may(
-        &self,
-        instance: &str,
-        action: &Action,
+    pub fn may<'a>(
+        &'a self,
+        instance: &'a str,
+        action: &'a Action,
         nobodys: Ipv4Addr,
-    ) -> Result<(), Failure> {
-        let refused = match action {
-            Action::Assign { interface, .. } => {
-                let call = self.client.assign_private_ip_addresses();
-                let call = call.network_interface_id(&interface.0);
-                let call = call.private_ip_addresses(nobodys.to_string());
-                call.send().await.map(drop).map_err(|error| failure(&error))
+    ) -> Asked<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let refused = match action {
+                Action::Assign { interface, .. } => {
+                    let call = self.client.assign_private_ip_addresses();
+                    let call = call.network_interface_id(&interface.0);
+                    let call = call.private_ip_addresses(nobodys.to_string());
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                Action::Unassign { interface, .. } => {
+                    let call = self.client.unassign_private_ip_addresses();
+                    let call = call.network_interface_id(&interface.0);
+                    let call = call.private_ip_addresses(nobodys.to_string());
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                action => return permitted(self.make(instance, "", action, Some(true)).await),
+            };
+            match refused {
+                Err(Failure {
+                    reason:
+                        Reason::Invalid | Reason::NotFound | Reason::AddressLimit | Reason::InUse,
+                    ..
+                }) => Ok(()),
+                other => other,
             }
-            Action::Unassign { interface, .. } => {
-                let call = self.client.unassign_private_ip_addresses();
-                let call = call.network_interface_id(&interface.0);
-                let call = call.private_ip_addresses(nobodys.to_string());
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            action => return permitted(self.make(instance, "", action, Some(true)).await),
-        };
-        match refused {
-            Err(Failure {
-                reason: Reason::Invalid | Reason::NotFound | Reason::AddressLimit | Reason::InUse,
-                ..
-            }) => Ok(()),
-            other => other,
-        }
+        })
     }
 
     /// Whether a call that only looks would be permitted: one of [`LOOKS`].
     ///
     /// # Errors
     /// As [`Ec2::may`].
-    pub async fn may_look(&self, call: &str) -> Result<(), Failure> {
-        let client = &self.client;
-        permitted(match call {
-            "DescribeInstanceTypes" => {
-                let call = client.describe_instance_types().dry_run(true);
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            "DescribeNetworkInterfaces" => {
-                let call = client.describe_network_interfaces().dry_run(true);
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            "DescribeRouteTables" => {
-                let call = client.describe_route_tables().dry_run(true);
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            "DescribeSecurityGroups" => {
-                let call = client.describe_security_groups().dry_run(true);
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            "DescribeSubnets" => {
-                let call = client.describe_subnets().dry_run(true);
-                call.send().await.map(drop).map_err(|error| failure(&error))
-            }
-            other => Err(Failure {
-                reason: Reason::Invalid,
-                message: format!("{other} is none of the calls that look"),
-            }),
+    pub fn may_look<'a>(&'a self, call: &'a str) -> Asked<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let client = &self.client;
+            permitted(match call {
+                "DescribeInstanceTypes" => {
+                    let call = client.describe_instance_types().dry_run(true);
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                "DescribeNetworkInterfaces" => {
+                    let call = client.describe_network_interfaces().dry_run(true);
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                "DescribeRouteTables" => {
+                    let call = client.describe_route_tables().dry_run(true);
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                "DescribeSecurityGroups" => {
+                    let call = client.describe_security_groups().dry_run(true);
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                "DescribeSubnets" => {
+                    let call = client.describe_subnets().dry_run(true);
+                    call.send().await.map(drop).map_err(|error| failure(&error))
+                }
+                other => Err(Failure {
+                    reason: Reason::Invalid,
+                    message: format!("{other} is none of the calls that look"),
+                }),
+            })
         })
     }
 }

@@ -118,9 +118,12 @@ impl Rig {
         };
         let (stop, shutdown) = watch::channel(false);
         let (tell, told) = oneshot::channel();
-        let task = tokio::spawn(run_and_tell(options, client, shutdown, |at| {
-            tell.send(at).expect("somebody waits");
-        }));
+        let task = tokio::spawn(run_and_tell(
+            options,
+            client,
+            shutdown,
+            Box::new(|at| tell.send(at).expect("somebody waits")),
+        ));
         Replica { at: told.await.expect("it starts"), stop, task }
     }
 

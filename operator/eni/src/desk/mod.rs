@@ -14,6 +14,7 @@ use crate::{
     limits::Limits,
     machine::{Input, Machine, Output, Shared},
     node::Instance,
+    plan::ProblemReason,
     settings::Settings,
     subnet::Subnets,
     time::Time,
@@ -27,11 +28,17 @@ use std::{
 /// How often what nodes share is looked at.
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// How often while pods wait since no subnet has addresses: somebody may give some back.
+const WANTED: Duration = Duration::from_secs(15);
+
 /// How soon after that failed.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// How long an interface that belongs to no node is left, in case its node is only late.
 const GRACE: Duration = Duration::from_secs(300);
+
+/// When what is asked for now is asked for next: its answer says.
+const UNDER_WAY: Time = Time(u64::MAX);
 
 /// Between looks at nodes to which nothing happened.
 const TICK: Duration = Duration::from_secs(1);
@@ -64,6 +71,12 @@ struct Entry {
     machine: Machine,
     /// A description that came before what is needed to make something of it.
     early: Option<(Time, Vec<Eni>)>,
+}
+
+impl Entry {
+    fn lacks_a_subnet(&self) -> bool {
+        self.machine.problem().is_some_and(|problem| problem.reason == ProblemReason::NoSubnet)
+    }
 }
 
 /// What is known of an instance type.
@@ -196,7 +209,7 @@ impl Desk {
         if let Some(Kind::Unknown(at)) = self.types.get_mut(&kind)
             && *at <= now
         {
-            *at = Time(u64::MAX);
+            *at = UNDER_WAY;
             self.queue.push(Effect::Look(Look::Type(kind)));
         }
     }
@@ -294,6 +307,11 @@ impl Desk {
         self.ticked = now;
         let nodes: Vec<_> = self.nodes.keys().cloned().collect();
         nodes.iter().for_each(|node| self.input(node, Input::Tick, now, effects));
+        if self.nodes.values().any(Entry::lacks_a_subnet) {
+            for at in self.vpcs.values_mut().filter(|at| **at != UNDER_WAY) {
+                *at = (*at).min(now + WANTED);
+            }
+        }
         self.look_at_vpcs(now);
         let kinds: Vec<_> = self.types.keys().cloned().collect();
         kinds.into_iter().for_each(|kind| self.ask_for(kind, now));
@@ -306,7 +324,7 @@ impl Desk {
 
     fn look_at_vpcs(&mut self, now: Time) {
         for (vpc, at) in self.vpcs.iter_mut().filter(|(_, at)| **at <= now) {
-            *at = Time(u64::MAX);
+            *at = UNDER_WAY;
             self.queue.push(Effect::Look(Look::Vpc(vpc.clone())));
         }
     }
@@ -490,6 +508,24 @@ mod tests {
         // Others gave back as much as a prefix has.
         rig.step(vpc(known + 31));
         assert!(rig.desk.shared.subnets["subnet-1"].full_until.is_none());
+    }
+
+    #[test]
+    fn a_subnet_that_pods_wait_for_is_looked_at_more_often() {
+        let mut rig = Rig::new();
+        rig.node(1);
+        rig.step(vpc(1000));
+        let looks = |effects: &[Effect]| calls(effects).contains(&"DescribeSubnets");
+        assert!(!looks(&rig.wait(15)), "nobody waits");
+        assert!(looks(&rig.wait(45)));
+        rig.step(vpc(0));
+        let report = Report { pending: 30, ..Report::default() };
+        let effects = rig.step(Event::Reported("node-1".into(), report));
+        let told = |effect: &Effect| matches!(effect, Effect::Problem(_, Some(problem)) if problem.reason == ProblemReason::NoSubnet);
+        assert!(effects.iter().any(told), "{effects:?}");
+        assert!(!looks(&rig.wait(1)));
+        assert!(looks(&rig.wait(15)));
+        assert!(!looks(&rig.wait(15)), "the answer is not here yet");
     }
 
     #[test]
