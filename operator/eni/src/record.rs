@@ -21,8 +21,9 @@ pub(crate) struct Trace {
     lost: BTreeMap<Unit, Time>,
     /// When it was made, attached or detached.
     placed: Option<Time>,
-    /// How often in a row it was not shown although it should have been.
-    missed: u8,
+    /// Since when it has not been shown although it should have been: when the first such description
+    /// began.
+    missed: Option<Time>,
 }
 
 impl Trace {
@@ -57,7 +58,7 @@ impl Trace {
         on_the_way: &BTreeSet<Unit>,
     ) {
         let recent = |at: &Time| *at + CONSISTENCY > begun;
-        self.missed = 0;
+        self.missed = None;
         self.gained.retain(|_, at| recent(at));
         self.lost.retain(|_, at| recent(at));
         // What is gone in one description may be there again in the next, an older one.
@@ -78,14 +79,18 @@ impl Trace {
         *known = Eni { units, attachment, ..seen };
     }
 
-    /// A description that began at `begun` does not show it: whether it is gone. One omission proves
-    /// nothing.
+    /// A description that began at `begun` does not show it: whether it is gone. That is known when
+    /// another one, [`CONSISTENCY`] later, does not show it either.
     pub(crate) fn is_gone(&mut self, begun: Time) -> bool {
         if self.placed.is_some_and(|at| at + CONSISTENCY > begun) {
             return false;
         }
-        self.missed += 1;
-        self.missed > 1
+        *self.missed.get_or_insert(begun) + CONSISTENCY <= begun
+    }
+
+    /// When a description would tell whether it is gone, where the last one did not show it.
+    pub(crate) fn doubted_until(&self) -> Option<Time> {
+        self.missed.map(|since| since + CONSISTENCY)
     }
 }
 
@@ -166,13 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_gone_when_it_was_not_shown_twice_in_a_row() {
+    fn an_interface_is_gone_when_two_descriptions_do_not_show_it_of_which_one_can_be_trusted() {
         let mut trace = Trace::default();
         trace.placed(secs(0));
         assert!(!trace.is_gone(secs(1)), "it was made just now");
         assert!(!trace.is_gone(secs(30)));
         trace.merge(&mut eni(&[]), eni(&[]), secs(40), &BTreeSet::new());
         assert!(!trace.is_gone(secs(50)), "it was shown in between");
-        assert!(trace.is_gone(secs(60)));
+        assert!(!trace.is_gone(secs(60)), "both may be older than what made it");
+        assert_eq!(trace.doubted_until(), Some(secs(50) + CONSISTENCY));
+        assert!(trace.is_gone(secs(50) + CONSISTENCY));
     }
 }

@@ -295,8 +295,11 @@ impl Machine {
         let absent: Vec<_> =
             self.node.enis.keys().filter(|id| !shown.contains(id)).cloned().collect();
         for id in absent {
-            if self.traces.entry(id.clone()).or_default().is_gone(begun) {
+            let trace = self.traces.entry(id.clone()).or_default();
+            if trace.is_gone(begun) {
                 self.forget(&id, now);
+            } else if let Some(known) = trace.doubted_until() {
+                self.look.due = self.look.due.min(known);
             }
         }
         self.sure(begun);

@@ -202,8 +202,8 @@ fn taken(site: &VpcSite) -> Result<()> {
         model.delete_network_interface(&eni.id).expect("it is deleted");
         eni
     });
-    // Nodes are looked at once a minute, and an interface is gone when two looks did not show it.
-    eventually("the object shows another interface", Duration::from_secs(150), || {
+    // Nodes are looked at once a minute, and once more where an interface is not shown.
+    eventually("the object shows another interface", Duration::from_secs(100), || {
         let object = site.object("", "penstocknode", node.name())?;
         let interfaces = object["status"]["interfaces"].to_string();
         let addresses = &object["status"]["addresses"];
