@@ -64,7 +64,8 @@ deny: ## What may be linked: bans, licences, sources (deny.toml), judged by carg
 	$(say) 'bans, licences, sources (advisories need github.com: cargo deny check advisories)'
 	@PATH="$$(xtask/setup/cargo-deny.sh):$$PATH" cargo deny --all-features check bans licenses sources
 
-faults: ## Plant faults, one after the other (FAULTS= narrows): the tests must catch each
+faults: filters ## Plant faults, one after the other (FAULTS= narrows): the tests must catch each
+	@cargo xtask ebpf
 	@tests/faults/run.py $(FAULTS)
 
 mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway or routing narrows)

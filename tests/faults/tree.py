@@ -12,10 +12,10 @@ import pathlib
 import shutil
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-COPIED = [".cargo", "Cargo.toml", "Cargo.lock", "api", "cli", "dataplane", "docs", "ebpf",
+COPIED = [".cargo", "Cargo.toml", "Cargo.lock", "api", "charts", "cli", "dataplane", "docs", "ebpf",
           "examples", "filters", "operator", "rustfmt.toml", "tests", "wit", "xtask"]
-# Folders that are built, not written.
-BUILT = {"target", "dist", "__pycache__"}
+# Folders that are built in the copy too. What `cargo xtask filters` and `cargo xtask ebpf` made is copied.
+BUILT = {"target", "__pycache__"}
 
 
 @contextlib.contextmanager
