@@ -4,8 +4,10 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
+use crate::gateway::penstock;
 use anyhow::{Context as _, Result, ensure};
 use penstock_test_cluster::{Cluster, Options, conformance, crds, install, wait};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -67,6 +69,17 @@ impl Site {
     /// It failed: what it said.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.kubectl(arguments)
+    }
+
+    /// Runs the `penstock` command where the cluster's clients are: whether all is well, and the result
+    /// that it prints.
+    ///
+    /// # Errors
+    /// There is no such binary.
+    pub fn penstock(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut command = self.cluster.client(penstock()?);
+        let done = command.args(arguments).stderr(Stdio::inherit()).output()?;
+        Ok((done.status.success(), String::from_utf8(done.stdout)?))
     }
 
     /// Makes a namespace anew with a Deployment and a Service (port 80) of each of these names, whose

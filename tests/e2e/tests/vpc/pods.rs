@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 pub(crate) const ALL: &[super::Scenario] = &[
     ("nodes are ready and without taint, and DNS runs on them", ready),
+    ("the commands say that all is well", commands),
     ("a pod reaches pods, Services, nodes and the outside, with its own address", reach),
     ("a Gateway leads to pods with addresses of the VPC", gateway),
     ("conformance in a VPC", conformance),
@@ -32,6 +33,21 @@ fn ready(site: &VpcSite) -> Result<()> {
     let shown = site.kubectl(&["get", "penstocknodes", "-o", "wide"])?;
     println!("{shown}");
     ensure!(shown.lines().count() == 3 && shown.contains("m5.large"), "{shown}");
+    Ok(())
+}
+
+fn commands(site: &VpcSite) -> Result<()> {
+    let (well, said) = site.penstock(&["status", "--wait"])?;
+    println!("{said}");
+    ensure!(well, "{said}");
+    let (well, said) = site.penstock(&["eni", "status", "-o", "json"])?;
+    let report: Value = serde_json::from_str(&said)?;
+    ensure!(well && report["totals"]["nodes"] == 2, "{report:#}");
+    let (_, said) = site.penstock(&["eni", "preflight", "-o", "json"])?;
+    let report: Value = serde_json::from_str(&said)?;
+    let problems = report["problems"].as_array().context("no list")?;
+    // On these nodes it is a process, and no DaemonSet's.
+    ensure!(problems.iter().all(|problem| problem["reason"] == "NoKubeProxy"), "{report:#}");
     Ok(())
 }
 
