@@ -47,13 +47,16 @@ def main() -> None:
         "cluster": lambda: cluster.run(say),
         "addresses": lambda: addresses.run(say),
     }
-    results = {name: runs[name]() for name in chosen}
+    results = {}
+    for name in chosen:
+        results[name] = runs[name]()
+        if not args.quick:
+            # Each at once: a later one may fail.
+            report.write(REPO / "docs" / "benchmarks.md", {name: results[name]})
     if args.output == "json":
         print(json.dumps(results, indent=2))
     else:
         print(report.markdown(results))
-    if not args.quick:
-        report.write(REPO / "docs" / "benchmarks.md", results)
 
 
 def _arguments() -> argparse.Namespace:
