@@ -33,4 +33,4 @@ pub mod uninstall;
 pub mod watch;
 pub mod write;
 
-pub use operator::{Listening, Running, run, run_and_tell};
+pub use operator::{Listening, run, run_and_tell};

@@ -18,12 +18,13 @@ use crate::{
     write::{self, Leader},
 };
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use kube::Client;
 use penstock_filter_host::{Host, HostConfig};
 use penstock_modules::Fetcher;
 use penstock_stream::{Fleet, router};
 use penstock_telemetry::admin::AdminServer;
-use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -43,16 +44,17 @@ pub struct Listening {
     pub metrics: SocketAddr,
 }
 
-/// A replica that runs. Compiled here, once: a crate that awaited the future by value would compile the whole
-/// operator again.
-pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
-
-/// Runs a replica until `shutdown`: then the lease is given back, the streams end, and it returns.
+/// Runs a replica until `shutdown`: then the lease is given back, the streams end, and it returns. The
+/// future is boxed, so that the operator is compiled here, once, and not by every crate that awaits it.
 ///
 /// # Errors
 /// When it cannot listen or start its threads. What the API server does is no error: it is waited
 /// for.
-pub fn run(options: Options, client: Client, shutdown: watch::Receiver<bool>) -> Running {
+pub fn run(
+    options: Options,
+    client: Client,
+    shutdown: watch::Receiver<bool>,
+) -> BoxFuture<'static, anyhow::Result<()>> {
     run_and_tell(options, client, shutdown, Box::new(|_| {}))
 }
 
@@ -65,7 +67,7 @@ pub fn run_and_tell(
     client: Client,
     shutdown: watch::Receiver<bool>,
     listening: Box<dyn FnOnce(Listening) + Send>,
-) -> Running {
+) -> BoxFuture<'static, anyhow::Result<()>> {
     Box::pin(replica(options, client, shutdown, listening))
 }
 

@@ -1,10 +1,11 @@
 //! The calls that change something.
 
 use crate::{
-    Asked, Ec2,
+    Ec2,
     convert::{blocks, eni, failure, tags},
 };
 use aws_sdk_ec2::types::NetworkInterfaceAttachmentChanges;
+use futures_util::future::BoxFuture;
 use penstock_config::address::{InterfaceId, Unit};
 use penstock_eni::{Action, Failure, Fill, Outcome, Reason};
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ impl Ec2 {
         instance: &'a str,
         token: &'a str,
         action: &'a Action,
-    ) -> Asked<'a, Result<Outcome, Failure>> {
+    ) -> BoxFuture<'a, Result<Outcome, Failure>> {
         Box::pin(async move { self.make(instance, token, action, None).await })
     }
 

@@ -9,16 +9,13 @@ use aws_sdk_ec2::{
     Client,
     config::{Credentials, Region},
 };
+use futures_util::future::BoxFuture;
 use penstock_eni::Failure;
-use std::{collections::BTreeMap, fmt, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// For one call, all of it. The machines of `penstock-eni` trust that one that was given up takes effect
 /// within [`penstock_eni::CONSISTENCY`], if it does at all.
 const CALL: Duration = Duration::from_secs(10);
-
-/// What EC2 is asked, as a future that is compiled here: the SDK's are large, and a crate that awaited them
-/// by value would compile them all again.
-pub type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Whose interfaces these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// The roots that it is to believe cannot be read.
-    pub fn new(cluster: Cluster, access: Access) -> Asked<'static, Result<Self, TrustError>> {
+    pub fn new(cluster: Cluster, access: Access) -> BoxFuture<'static, Result<Self, TrustError>> {
         Box::pin(async move {
             let timeouts = TimeoutConfig::builder().operation_timeout(CALL).build();
             let mut loader = aws_config::defaults(BehaviorVersion::latest())

@@ -1,10 +1,11 @@
 //! The calls that only look.
 
 use crate::{
-    Asked, Ec2,
+    Ec2,
     convert::{self, CLUSTER, INSTANCE, failure, filter},
 };
 use aws_sdk_ec2::types::{Filter, InstanceType, NetworkInterface};
+use futures_util::future::BoxFuture;
 use penstock_eni::{Eni, Failure, Limits, Loose, SecurityGroup, Subnets};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub fn interfaces<'a>(&'a self, instance: &'a str) -> Asked<'a, Result<Vec<Eni>, Failure>> {
+    pub fn interfaces<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Eni>, Failure>> {
         Box::pin(async move {
             let attached = [filter("attachment.instance-id", [instance])];
             let mut seen = self.network_interfaces(attached.into()).await?;
@@ -47,7 +48,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub fn loose<'a>(&'a self, vpc: &'a str) -> Asked<'a, Result<Vec<Loose>, Failure>> {
+    pub fn loose<'a>(&'a self, vpc: &'a str) -> BoxFuture<'a, Result<Vec<Loose>, Failure>> {
         Box::pin(async move {
             let filters = [
                 filter("vpc-id", [vpc]),
@@ -83,7 +84,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub fn owned<'a>(&'a self) -> Asked<'a, Result<Option<Eni>, Failure>> {
+    pub fn owned(&self) -> BoxFuture<'_, Result<Option<Eni>, Failure>> {
         Box::pin(async move {
             let of_cluster = [
                 filter(&format!("tag:{CLUSTER}"), [self.cluster.name.as_str()]),
@@ -102,7 +103,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// EC2's.
-    pub fn vpc<'a>(&'a self, vpc: &'a str) -> Asked<'a, Result<Described, Failure>> {
+    pub fn vpc<'a>(&'a self, vpc: &'a str) -> BoxFuture<'a, Result<Described, Failure>> {
         Box::pin(async move {
             let of_vpc = || filter("vpc-id", [vpc]);
             let mut described = Described {
@@ -131,7 +132,7 @@ impl Ec2 {
     pub fn subnets_by_id<'a>(
         &'a self,
         ids: &'a BTreeSet<String>,
-    ) -> Asked<'a, Result<Subnets, Failure>> {
+    ) -> BoxFuture<'a, Result<Subnets, Failure>> {
         Box::pin(
             async move { self.subnets((!ids.is_empty()).then(|| filter("subnet-id", ids))).await },
         )
@@ -144,7 +145,7 @@ impl Ec2 {
     pub fn groups_by_id<'a>(
         &'a self,
         ids: &'a BTreeSet<String>,
-    ) -> Asked<'a, Result<BTreeMap<String, SecurityGroup>, Failure>> {
+    ) -> BoxFuture<'a, Result<BTreeMap<String, SecurityGroup>, Failure>> {
         Box::pin(
             async move { self.groups((!ids.is_empty()).then(|| filter("group-id", ids))).await },
         )
@@ -185,7 +186,7 @@ impl Ec2 {
     pub fn limits<'a>(
         &'a self,
         kinds: &'a [&'a str],
-    ) -> Asked<'a, Result<BTreeMap<String, Limits>, Failure>> {
+    ) -> BoxFuture<'a, Result<BTreeMap<String, Limits>, Failure>> {
         Box::pin(async move {
             let mut all = BTreeMap::new();
             // As a filter, a type that does not exist is no error.

@@ -3,6 +3,9 @@
 //! Nothing else names the SDK. A call is made once and has ten seconds: what a failure means, and
 //! whether it is tried again, is for `penstock-eni` to say. The IAM actions that are needed are those of
 //! [`IAM_ACTIONS`]; the chart's policy file has exactly these.
+//!
+//! Calls are boxed futures, so that the SDK's large ones are compiled here, once, and not by every crate that
+//! awaits a call.
 
 mod call;
 mod client;
@@ -12,7 +15,7 @@ mod describe;
 mod may;
 mod trust;
 
-pub use client::{Access, Asked, Cluster, Ec2};
+pub use client::{Access, Cluster, Ec2};
 pub use describe::Described;
 pub use may::LOOKS;
 pub use trust::TrustError;

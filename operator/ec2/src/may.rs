@@ -1,6 +1,7 @@
 //! Whether calls would be permitted, without making them.
 
-use crate::{Asked, Ec2, convert::failure};
+use crate::{Ec2, convert::failure};
+use futures_util::future::BoxFuture;
 use penstock_eni::{Action, Failure, Reason};
 use std::net::Ipv4Addr;
 
@@ -30,7 +31,7 @@ impl Ec2 {
         instance: &'a str,
         action: &'a Action,
         nobodys: Ipv4Addr,
-    ) -> Asked<'a, Result<(), Failure>> {
+    ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let refused = match action {
                 Action::Assign { interface, .. } => {
@@ -62,7 +63,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// As [`Ec2::may`].
-    pub fn may_look<'a>(&'a self, call: &'a str) -> Asked<'a, Result<(), Failure>> {
+    pub fn may_look<'a>(&'a self, call: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let client = &self.client;
             permitted(match call {

@@ -9,10 +9,11 @@ from . import peers, rig
 PACKAGES = ("penstock-filter-host", "penstock-proxy", "penstock-net")
 
 
-def output(package: str, example: str, say) -> str:
-    """What an example prints, built as the shipped binary is."""
-    say(f"{package}: {example}")
+def output(package: str, example: str, runs: int, say) -> str:
+    """What an example prints in so many runs, built as the shipped binary is."""
+    say(f"{package}: {example}, {runs} runs")
     chosen = [argument for name in PACKAGES for argument in ("-p", name)]
     build = ["cargo", "build", "--release", "-q", *chosen, "--example", example]
     subprocess.run(build, cwd=peers.REPO, check=True)
-    return rig.on_load_core([str(peers.target_dir() / "release/examples" / example)], timeout=600)
+    program = [str(peers.target_dir() / "release/examples" / example)]
+    return "".join(rig.on_load_core(program, timeout=600) for _ in range(runs))

@@ -10,6 +10,6 @@ LINE = re.compile(r"^ *([\d.]+) +(\d+) +([\d.]+)  (.+)$", re.M)
 
 def run(say) -> list[dict]:
     """Rows {bytes, size, pieces, place}."""
-    text = examples.output("penstock-proxy", "pair_memory", say)
+    text = examples.output("penstock-proxy", "pair_memory", 1, say)
     return [{"bytes": float(held), "size": int(size), "pieces": float(pieces), "place": place}
             for held, size, pieces, place in LINE.findall(text)]

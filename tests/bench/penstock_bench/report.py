@@ -78,7 +78,7 @@ def _memory(rows):
 
 def _pairs(rows):
     return _table(["bytes", "of size", "pieces", "asked for by"],
-                  [[f"{r['bytes']:.0f}", r["size"], f"{r['pieces']:g}", f"`{r['place']}`"]
+                  [[f"{r['bytes']:.0f}", r["size"], f"{r['pieces']:g}", f"`{_short(r['place'])}`"]
                    for r in rows])
 
 

@@ -37,7 +37,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long an interface that belongs to no node is left, in case its node is only late.
 const GRACE: Duration = Duration::from_secs(300);
 
-/// When what is asked for now is asked for next: its answer says.
+/// In place of the time of the next look, while one is under way: its answer sets the time.
 const UNDER_WAY: Time = Time(u64::MAX);
 
 /// Between looks at nodes to which nothing happened.
@@ -346,7 +346,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{action::Action, eni::Attachment, subnet::Subnet};
+    use crate::{CONSISTENCY, action::Action, eni::Attachment, subnet::Subnet};
     use std::net::Ipv4Addr;
 
     struct Rig {
@@ -520,12 +520,31 @@ mod tests {
         assert!(looks(&rig.wait(45)));
         rig.step(vpc(0));
         let report = Report { pending: 30, ..Report::default() };
-        let effects = rig.step(Event::Reported("node-1".into(), report));
-        let told = |effect: &Effect| matches!(effect, Effect::Problem(_, Some(problem)) if problem.reason == ProblemReason::NoSubnet);
-        assert!(effects.iter().any(told), "{effects:?}");
+        rig.step(Event::Reported("node-1".into(), report));
+        assert!(rig.desk.nodes["node-1"].lacks_a_subnet());
         assert!(!looks(&rig.wait(1)));
         assert!(looks(&rig.wait(15)));
         assert!(!looks(&rig.wait(15)), "the answer is not here yet");
+    }
+
+    #[test]
+    fn an_interface_that_is_not_shown_is_looked_for_again_when_descriptions_can_be_trusted() {
+        let mut rig = Rig::new();
+        rig.node(1);
+        rig.step(vpc(1000));
+        let looks = |effects: &[Effect]| calls(effects).contains(&"DescribeNetworkInterfaces");
+        let second = Eni { id: "eni-2".into(), ..first(2) };
+        let both = vec![first(1), second];
+        assert!(looks(&rig.wait(60)));
+        rig.step(Event::Described(key(1), rig.now, Ok(both)));
+        assert!(looks(&rig.wait(60)));
+        rig.step(Event::Described(key(1), rig.now, Ok(vec![first(1)])));
+        let known = |rig: &Rig| rig.desk.machine("node-1").unwrap().node().enis.len();
+        assert_eq!(known(&rig), 2, "that may be what was");
+        assert!(!looks(&rig.wait(CONSISTENCY.as_secs() - 1)));
+        assert!(looks(&rig.wait(1)), "not a minute later");
+        rig.step(Event::Described(key(1), rig.now, Ok(vec![first(1)])));
+        assert_eq!(known(&rig), 1);
     }
 
     #[test]
