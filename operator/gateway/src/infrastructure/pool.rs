@@ -145,3 +145,27 @@ fn address(number: u128, v4: bool) -> IpAddr {
         _ => Ipv6Addr::from(number).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_overlap_are_one_and_others_stay_apart() {
+        for (ranges, expected) in [
+            (vec![(5, 9), (1, 3)], vec![(1, 3), (5, 9)]),
+            (vec![(1, 5), (5, 9)], vec![(1, 9)]),
+            (vec![(1, 9), (2, 3), (8, 12)], vec![(1, 12)]),
+        ] {
+            assert_eq!(merged(ranges), expected);
+        }
+    }
+
+    #[test]
+    fn a_number_is_the_address_of_the_family_that_is_asked_for() {
+        for ip in ["0.0.0.5", "255.255.255.255", "::5", "::ffff:ffff", "2001:db8::1"] {
+            let ip: IpAddr = ip.parse().expect("an address");
+            assert_eq!(address(number(ip), ip.is_ipv4()), ip);
+        }
+    }
+}

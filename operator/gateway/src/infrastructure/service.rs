@@ -143,7 +143,6 @@ pub(super) fn desired(
             name: Some(name.name.clone()),
             namespace: Some(name.namespace.clone()),
             labels: Some(labels(gateway_name, gateway)),
-            annotations: None,
             ..ObjectMeta::default()
         },
         spec: Some(spec(ports, source, class)),

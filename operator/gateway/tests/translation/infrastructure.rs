@@ -155,6 +155,8 @@ fn a_gateway_has_a_service_with_a_real_selector_beside_the_proxies() {
     assert_eq!(spec.load_balancer_class, None, "left to the cloud");
     let ports: Vec<_> = spec.ports.iter().flatten().map(|p| (p.name.clone(), p.port)).collect();
     assert_eq!(ports, [(Some("http-80".into()), 80), (Some("http-8080".into()), 8080)]);
+    assert!(spec.ports.iter().flatten().all(|p| p.protocol.as_deref() == Some("TCP")));
+    assert_eq!(spec.ip_family_policy.as_deref(), Some("PreferDualStack"));
     for port in spec.ports.iter().flatten() {
         let frontend = seen.frontend("gw", u16::try_from(port.port).expect("a port"));
         let target = i32::try_from(frontend.target_port).expect("a port");
@@ -176,6 +178,34 @@ fn names_of_services_are_labels_whatever_the_gateway_is_called() {
             assert!(value.len() <= 63, "{value}");
         }
     }
+}
+
+#[test]
+fn a_name_is_cut_where_it_no_longer_fits_and_no_earlier() {
+    let names = ["a".repeat(63), "b".repeat(64), "c".repeat(200)];
+    let gateways = names.each_ref().map(|name| gateway(name, &[80], "", ""));
+    let world = bare(&gateways.each_ref().map(String::as_str));
+    let services = world.translate().translation.services;
+    let long = services.into_iter().filter(|(name, _)| !name.name.contains("-gw-"));
+    for (name, service) in long {
+        assert_eq!(name.name.len(), 63, "as much of it as fits: {name}");
+        let label = &service.metadata.labels.expect("labels")[GATEWAY_NAME];
+        assert_eq!(label.len(), 63);
+        let whole = *label == names[0];
+        assert_eq!(whole, label.starts_with('a'), "a label holds 63 characters: {label}");
+    }
+}
+
+#[test]
+fn a_port_is_named_by_the_protocol_of_its_listener_and_one_that_cannot_be_is_left_out() {
+    let listeners = "listeners: [{name: s, port: 443, protocol: HTTPS}, \
+                     {name: none, port: 0, protocol: HTTP}, {name: t, port: 9, protocol: TCP}]";
+    let spec = gateway("gw", &[], "", "").replace("listeners: []", listeners);
+    let seen = bare(&[&spec]).translate();
+    let service = seen.service("gw").spec.as_ref().expect("a spec");
+    let ports: Vec<_> =
+        service.ports.iter().flatten().map(|p| (p.name.as_deref(), p.port)).collect();
+    assert_eq!(ports, [(Some("https-443"), 443)]);
 }
 
 #[test]
@@ -209,6 +239,7 @@ fn two_gateways_on_one_port_have_target_ports_of_their_own_and_keep_them() {
     let seen = world.translate();
     let ports = |seen: &Seen| ["gw", "two"].map(|name| seen.frontend(name, 443).target_port);
     let before = ports(&seen);
+    assert_eq!(before, [23_444, 22_279], "as another release chooses");
     assert_ne!(before[0], before[1]);
     assert!(before.iter().all(|port| (20_000..30_000).contains(port)));
     // A Service that claims the other's port: the older Gateway has it.
@@ -223,6 +254,41 @@ fn two_gateways_on_one_port_have_target_ports_of_their_own_and_keep_them() {
     assert_eq!(after[0], before[0]);
     assert_ne!(after[1], before[0]);
     assert!(world.settle() > 0, "the forged Service is put right");
+}
+
+#[test]
+fn a_target_port_that_a_service_says_is_kept_though_it_would_be_chosen_otherwise() {
+    let mut world = bare(&[&gateway("gw", &[443], "", "")]).settled();
+    let chosen = world.translate().frontend("gw", 443).target_port;
+    let held = if chosen == 20_007 { 20_008 } else { 20_007 };
+    let mut service = world.service("gw");
+    let port = |port| IntOrString::Int(i32::try_from(port).expect("a port"));
+    service.spec.iter_mut().for_each(|spec| {
+        spec.ports.iter_mut().flatten().for_each(|p| p.target_port = Some(port(held)));
+    });
+    world.keep(service);
+    let seen = world.translate();
+    assert_eq!(seen.frontend("gw", 443).target_port, held);
+    let ports = &seen.service("gw").spec.as_ref().expect("a spec").ports;
+    assert_eq!(ports.as_ref().expect("ports")[0].target_port, Some(port(held)));
+}
+
+#[test]
+fn of_what_a_service_says_a_gateway_keeps_what_it_asks_for() {
+    let ranges = "ranges: [{cidr: 192.0.2.0/24}]";
+    let with = |spec: &str, held: &[&str]| {
+        let mut world = bare(&[&pool("p", ranges), &gateway("gw", &[80], "", "")]).settled();
+        let mut service = world.service("gw");
+        let held: Vec<_> = held.iter().map(|ip| format!("{{ip: {ip}}}")).collect();
+        ingress(&mut service, &held.join(", "));
+        world.keep(service);
+        world.add(&gateway("gw", &[80], "", spec));
+        world.translate().addresses("gw")
+    };
+    let two = ["192.0.2.70", "192.0.2.60"];
+    assert_eq!(with("", &two), ["IPAddress 192.0.2.70"], "one of a family, where it asks for any");
+    let named = ", addresses: [{type: IPAddress, value: 192.0.2.60}]";
+    assert_eq!(with(named, &two), ["IPAddress 192.0.2.60"], "no other than what it names");
 }
 
 #[test]
@@ -300,6 +366,9 @@ fn a_pool_gives_the_lowest_free_address_of_each_family_and_says_what_is_left() {
     assert_eq!((status.used, status.free.as_str()), (4, "256"), "an overlap counts once");
     assert_eq!(status.conditions[0].status, "True");
     assert_eq!(status.conditions[0].observed_generation, Some(6));
+    let balancer = seen.service("b").status.as_ref().and_then(|s| s.load_balancer.as_ref());
+    let ingress = balancer.and_then(|b| b.ingress.as_ref()).expect("addresses");
+    assert!(ingress.iter().all(|i| i.ip_mode.as_deref() == Some("VIP")), "{ingress:?}");
     let class = seen.service("b").spec.as_ref().and_then(|s| s.load_balancer_class.clone());
     assert_eq!(class.as_deref(), Some("penstock.dev/load-balancer-pool"));
 

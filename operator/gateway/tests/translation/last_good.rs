@@ -196,6 +196,26 @@ fn what_nodes_report_is_the_last_good_generation() {
     assert_eq!((status.digest.as_deref(), &status.plan), (Some("sha256:one"), &None));
 }
 
+/// What was found out about another module is not said of the one that serves on.
+#[test]
+fn a_summary_is_of_the_module_that_serves() {
+    let served = serving("").translate().filter("default/one").clone();
+    let older = penstock_config::Filter { module: "sha256:older".into(), ..served.clone() };
+    let fail = |world: World| world.failed("one", FilterReason::ModuleInvalid).translate();
+    let reads = |seen: &Seen| seen.wasm_status("one").plan.as_ref().map(|plan| plan.reads.len());
+
+    let mut world = serving("");
+    assert!(world.index.set_last_good(&older));
+    assert_eq!(reads(&fail(world)), None, "what is known is of a module that does not serve");
+
+    let mut world = serving("").failed("one", FilterReason::ModuleInvalid);
+    let later = penstock_config::Filter { generation: 9, ..served };
+    assert!(world.index.set_last_good(&later));
+    assert_eq!(reads(&world.translate()), Some(1), "the same module as before");
+    assert!(world.index.set_last_good(&older));
+    assert_eq!(reads(&world.translate()), None, "another, of which nobody knows anything");
+}
+
 /// A node can find out what the operator could not: its own policy serves on then.
 #[test]
 fn what_nodes_keep_is_said_of_the_filter_alone() {
