@@ -123,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_hashes_have_ports_as_others_do() {
+        let hashed = 4294964651u32;
+        assert!(hashed.checked_add(TARGET_PORTS.len() as u32).is_none(), "one of the largest");
+        let wish = Wish { gateway: Name::new("n", "gw-7542"), port: 443, held: None };
+        let ports: Vec<u16> = probe(&wish).collect();
+        assert_eq!((ports[0], ports.len()), (24651, TARGET_PORTS.len()));
+    }
+
+    #[test]
     fn beyond_the_number_of_ports_there_is_none() {
         let wish = |n: u32| Wish {
             gateway: Name::new("n", format!("gw-{}", n / 1000)),
