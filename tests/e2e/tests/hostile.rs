@@ -27,9 +27,22 @@ const NOISE: Duration = Duration::from_millis(3);
 const ROUNDS: usize = 3;
 /// Lost instances after which a filter is quarantined.
 const STRIKES: usize = 10;
-/// Names how often the last phase and one without crimes are repeated, one after the other, for a figure
-/// that noise has less to do with: `make bench BENCH=hostile`.
-const PAIRS: &str = "PENSTOCK_HOSTILE_PAIRS";
+/// Names how often the phase in quarantine is repeated, next to one without the other tenant's requests
+/// and one with harmless ones, for figures that noise has less to do with: `make bench BENCH=hostile`.
+const REPEATS: &str = "PENSTOCK_HOSTILE_REPEATS";
+
+/// What every hundredth request is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Beside {
+    /// As the others.
+    Nothing,
+    /// The other tenant's, and its filter obeys.
+    Harmless,
+    /// The other tenant's, and a crime.
+    Crimes,
+}
+
+use Beside::{Crimes, Harmless, Nothing};
 
 struct Site<'a> {
     port: u16,
@@ -181,14 +194,13 @@ fn a_round(module: &Path) -> Result<Figures> {
     ensure!(answer.status == 200 && answer.header("x-count").is_some(), "asked again: {answer:?}");
 
     let mut good = 0;
-    let mut phase = |crimes: usize| -> Result<Duration> {
-        let (answered, p99) = phase(address, crimes)?;
+    let mut phase = |beside: Beside| -> Result<Duration> {
+        let (answered, p99) = phase(address, beside)?;
         good += answered;
         Ok(p99)
     };
-    let crimes = CRIMES.len() * STRIKES;
-    let alone = phase(0)?;
-    let beside_crimes = phase(crimes)?;
+    let alone = phase(Nothing)?;
+    let beside_crimes = phase(Crimes)?;
     let metrics = gateway.metrics()?;
     for (crime, reasons) in CRIMES.into_iter().zip(REASONS) {
         let quarantined = format!("penstock_filter_quarantined{{filter=\"bad/{crime}\"}} 1");
@@ -206,22 +218,21 @@ fn a_round(module: &Path) -> Result<Figures> {
     );
     let answer = get(address, "bad.example", "/trap")?;
     ensure!(answer.status == 503, "no call in quarantine, whatever the request: {answer:?}");
-    let pairs = std::env::var(PAIRS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let (mut others, mut quarantined) = (vec![alone], vec![phase(crimes)?]);
-    for pair in 0..pairs {
-        // Whichever comes first, the machine may have become slower since.
-        let first = if pair % 2 == 0 { 0 } else { crimes };
-        for crimes in [first, crimes - first] {
-            let figures = if crimes == 0 { &mut others } else { &mut quarantined };
-            figures.push(phase(crimes)?);
+    let mut figures = vec![(Nothing, alone), (Crimes, phase(Crimes)?)];
+    for repeat in 0..repeats() {
+        // Each comes first in turn: the machine may have become slower since.
+        let mut order = [Nothing, Harmless, Crimes];
+        order.rotate_left(repeat % 3);
+        for beside in order {
+            figures.push((beside, phase(beside)?));
         }
     }
-    let (alone, beside_quarantine) = (median(others), median(quarantined));
-    if pairs > 0 {
-        let ratio = beside_quarantine.as_secs_f64() / alone.as_secs_f64();
+    let (alone, beside_quarantine) = (median(&figures, Nothing), median(&figures, Crimes));
+    if repeats() > 0 {
         println!(
-            "p99 beside crimes: {:.2} ms; beside quarantine: {:.2} ms, {ratio:.2} x {:.2} ms alone",
+            "p99 beside crimes: {:.2} ms; harmless requests: {:.2} ms; quarantine: {:.2} ms; alone: {:.2} ms",
             millis(beside_crimes),
+            millis(median(&figures, Harmless)),
             millis(beside_quarantine),
             millis(alone)
         );
@@ -238,32 +249,40 @@ fn a_round(module: &Path) -> Result<Figures> {
     Ok(Figures { alone, beside_crimes, beside_quarantine })
 }
 
-fn median(mut figures: Vec<Duration>) -> Duration {
-    figures.sort();
-    figures[figures.len() / 2]
+/// How often the phases at rest are repeated; not at all where nobody asks for figures.
+fn repeats() -> usize {
+    std::env::var(REPEATS).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn median(figures: &[(Beside, Duration)], beside: Beside) -> Duration {
+    let mut of: Vec<_> = figures.iter().filter(|(kind, _)| *kind == beside).map(|f| f.1).collect();
+    of.sort();
+    of[of.len() / 2]
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Steady load on the good route while every hundredth request is one of `crimes` on the other.
-/// Returns how many good requests were answered, and their 99th percentile.
-fn phase(address: SocketAddr, crimes: usize) -> Result<(usize, Duration)> {
+/// Steady load on the good route while every hundredth request is something else. Returns how many good
+/// requests were answered, and their 99th percentile.
+fn phase(address: SocketAddr, beside: Beside) -> Result<(usize, Duration)> {
     let shape = Shape { http1: 12, http2: 1, streams: 8, pause: Duration::from_millis(8) };
     let load = Load::start(address, "good.example", "/", shape)?;
     let end = Instant::now() + Duration::from_secs(60);
-    for crime in 0..crimes.max(CRIMES.len() * STRIKES) {
-        while load.answered() < (crime + 1) * 99 {
+    for hundred in 0..CRIMES.len() * STRIKES {
+        while load.answered() < (hundred + 1) * 99 {
             ensure!(Instant::now() < end, "only {} answers in a minute", load.answered());
             std::thread::sleep(Duration::from_millis(1));
         }
-        if crime < crimes {
-            let crime = CRIMES[crime % CRIMES.len()];
-            let fields = format!("x-do: {crime}\r\n");
-            let answer = get_at(address, "bad.example", &format!("/{crime}"), &fields)?;
-            ensure!(answer.status == 503, "{crime}: {answer:?}");
-        }
+        let crime = CRIMES[hundred % CRIMES.len()];
+        let (path, fields, status) = match beside {
+            Nothing => continue,
+            Harmless => ("/open".to_owned(), String::new(), 200),
+            Crimes => (format!("/{crime}"), format!("x-do: {crime}\r\n"), 503),
+        };
+        let answer = get_at(address, "bad.example", &path, &fields)?;
+        ensure!(answer.status == status, "{path}: {answer:?}");
     }
     let tally = load.stop()?;
     ensure!(tally.failures.is_empty(), "good requests failed: {:?}", tally.failures);
