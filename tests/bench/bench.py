@@ -43,7 +43,7 @@ def main() -> None:
         "workers": lambda: workers.run(seconds, say),
         "micro": lambda: micro.run(say),
         "hostile": lambda: hostile.run(say),
-        "pods": lambda: pods.run(seconds, rounds, say),
+        "pods": lambda: pods.run(args.quick, say),
         "cluster": lambda: cluster.run(say),
         "addresses": lambda: addresses.run(say),
     }
