@@ -13,25 +13,31 @@ help: ## Show the targets
 	@echo 'Targets:'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'The first run of a target builds everything it needs: some minutes on two cores.'
+	@echo 'The first run of a target builds everything it needs: on two slow cores demo takes 20 minutes, test an hour.'
 
 demo: filters build ## Run examples/quickstart, show what each filter does; ONCE=1 ends afterwards
 	$(say) 'the quickstart: one request after the other through the gateway'
 	@$(penstock) demo examples/quickstart $(if $(filter-out 0,$(ONCE)),--once)
 
-filters: checkout ## Build the filters in filters/ and examples/filters/ to filters/dist/*.wasm
+filters: xtask ## Build the filters in filters/ and examples/filters/ to filters/dist/*.wasm
 	$(say) 'filters: WASM components from source (brings the WASM target where it is missing)'
 	@cargo xtask filters
 
 build: checkout ## Build the penstock command
 	$(say) 'the penstock command'
-	@cargo build -p penstock-cli
+	@cargo build --bin penstock
 
-.PHONY: checkout
+.PHONY: checkout xtask
 checkout:
 	@xtask/setup/checkout.sh
 
-test: checkout ## Install what the tests need and run all of them
+# By the name of the program, not of its package: so cargo takes the features that the whole workspace
+# needs, and what is built for one target serves the others. Aloud, since it takes minutes once.
+xtask: checkout
+	$(say) 'the tool that builds, installs and generates (xtask)'
+	@cargo build --bin xtask
+
+test: xtask ## Install what the tests need and run all of them
 	$(say) '1/8 what the tests need'
 	@xtask/setup/debian.sh openssl:openssl curl:curl ip:iproute2 nft:nftables docker-registry:docker-registry
 	@xtask/setup/wasm-tools.sh
@@ -56,7 +62,7 @@ test: checkout ## Install what the tests need and run all of them
 	@$(CARGO_TARGET_DIR)/debug/xtask generate --check
 	@$(penstock) demo examples/quickstart --once
 
-bench: checkout ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
+bench: xtask ## Measure beside nginx, HAProxy and Envoy; BENCH= narrows; writes docs/benchmarks.md
 	$(say) 'measurements, each beside its peers in one run'
 	@tests/bench/run.sh $(if $(BENCH),--only $(BENCH))
 
@@ -72,7 +78,7 @@ mutants: ## Change the pure crates in every small way (MUTANTS=config, gateway o
 	$(say) 'mutants: the tests must notice each; those that they do not are named at the end'
 	@tests/faults/mutants.py $(MUTANTS)
 
-cluster: checkout ## A Kubernetes cluster in network namespaces with Penstock in it (NODES=2); as root
+cluster: xtask ## A Kubernetes cluster in network namespaces with Penstock in it (NODES=2); as root
 	@cargo xtask filters
 	@cargo xtask ebpf
 	$(say) 'images of operator, agent and proxy'
@@ -80,9 +86,9 @@ cluster: checkout ## A Kubernetes cluster in network namespaces with Penstock in
 	$(say) 'a cluster: etcd, Kubernetes and containerd, each node a network namespace of its own'
 	@cargo xtask cluster up --nodes $(or $(NODES),2)
 
-cluster-down: checkout ## Take the cluster away, or what is left of it
+cluster-down: xtask ## Take the cluster away, or what is left of it
 	@cargo xtask cluster down
 
-conformance: checkout ## The official Gateway API suite against the cluster (PROFILES=, RUN=)
+conformance: xtask ## The official Gateway API suite against the cluster (PROFILES=, RUN=)
 	$(say) 'the official conformance suite, run where clients of the cluster are'
 	@cargo xtask conformance $(if $(PROFILES),--profiles $(PROFILES)) $(if $(RUN),--run '$(RUN)')

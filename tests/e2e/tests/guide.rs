@@ -51,7 +51,7 @@ fn script(steps: &[Step], binary: &str) -> String {
     let mut script = String::from("set -u\ntrap 'kill ${gateway:-} ${echo:-} 2>/dev/null' EXIT\n");
     for step in steps {
         let command = match step.command.as_str() {
-            c if c.starts_with("cargo build --quiet -p penstock-cli") => ":",
+            c if c.starts_with("cargo build --quiet --bin penstock") => ":",
             c if c.starts_with("penstock=") => &format!("penstock='{binary}'"),
             c => c,
         };
