@@ -92,3 +92,31 @@ fn the_quickstart_is_accepted() {
     let output = check(&["-f", folder.to_str().expect("UTF-8")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+/// What the schema lets pass, the host that runs filters grants: their bounds are the same.
+#[test]
+fn the_most_that_a_filter_may_ask_for_is_granted() {
+    let module = support::root().join("filters/dist/header-rules.wasm");
+    let said = |limits: &str| {
+        let text = format!(
+            "{{apiVersion: penstock.dev/v1alpha1, kind: WasmFilter, metadata: {{name: f}}, spec: {{\
+             module: {{file: {{path: {}}}}}, config: {{request: [{{set: {{x-a: '1'}}}}]}}, \
+             limits: {{{limits}}}}}}}",
+            module.display()
+        );
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("filter.yaml");
+        fs::write(&file, text).expect("written");
+        let output = check(&["-f", file.to_str().expect("UTF-8")]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let most = said("memory: 256Mi, deadline: 1s");
+    assert!(most.contains("accepted  WasmFilter default/f: headers policy"), "{most}");
+    for (limits, expected) in [
+        ("memory: 257Mi", "memory must be a quantity from 64Ki to 256Mi, for example 16Mi"),
+        ("deadline: 1001ms", "deadline must be from 1ms to 1s, for example 5ms"),
+    ] {
+        let said = said(limits);
+        assert!(said.contains(expected), "{said}");
+    }
+}

@@ -214,14 +214,14 @@ impl Grant {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FilterLimits {
-    /// Linear memory of an instance as a quantity, 64Ki (one page) to 1Gi.
+    /// Linear memory of an instance as a quantity, 64Ki (one page) to 256Mi.
     #[serde(default = "default_memory")]
     #[schemars(
         length(min = 1, max = 32),
         extend("x-kubernetes-validations" = rules(&[(
             "isQuantity(self) && quantity(self).compareTo(quantity('64Ki')) >= 0 \
-             && quantity(self).compareTo(quantity('1Gi')) <= 0",
-            "memory must be a quantity from 64Ki to 1Gi, for example 16Mi",
+             && quantity(self).compareTo(quantity('256Mi')) <= 0",
+            "memory must be a quantity from 64Ki to 256Mi, for example 16Mi",
         )]))
     )]
     pub memory: String,

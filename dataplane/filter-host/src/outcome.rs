@@ -119,7 +119,7 @@ impl FilterFailure {
         FilterFailure::Quarantined,
     ];
 
-    /// Label value for metrics, spans and `x-gateway-error`.
+    /// Label value for metrics, spans and `x-penstock-reason`.
     pub fn as_reason(self) -> &'static str {
         match self {
             FilterFailure::Fault => "filter-fault",

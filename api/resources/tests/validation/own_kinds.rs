@@ -121,7 +121,7 @@ fn wasm_filter_limits() {
         name,
         set: MEMORY,
         to: json!(to),
-        refused: (!good).then_some((MEMORY, "a quantity from 64Ki to 1Gi")),
+        refused: (!good).then_some((MEMORY, "a quantity from 64Ki to 256Mi")),
     };
     let deadline = |name, to: &str, refused: Option<_>| Case {
         name,
@@ -134,8 +134,8 @@ fn wasm_filter_limits() {
         vec![
             memory("one page", "64Ki", true),
             memory("less than a page", "63Ki", false),
-            memory("the most", "1Gi", true),
-            memory("more", "1025Mi", false),
+            memory("the most", "256Mi", true),
+            memory("more", "257Mi", false),
             memory("decimal", "16M", true),
             memory("plain bytes", "1048576", true),
             memory("no quantity", "16MB", false),
