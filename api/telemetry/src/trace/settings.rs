@@ -1,8 +1,9 @@
 //! What the standard `OTEL_*` variables ask for.
 //!
 //! The exporter itself reads those that concern the connection (`OTEL_EXPORTER_OTLP_ENDPOINT`,
-//! `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_INSECURE`, each also with `_TRACES`), the
-//! SDK's resource those that name the service. The others are read here.
+//! `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, each also with `_TRACES`), the SDK's resource those that name
+//! the service. It takes what it cannot read for absent, so they are checked here; the others are
+//! read here.
 
 use super::sampler::Sampler;
 use std::time::Duration;
@@ -66,16 +67,7 @@ impl Settings {
                 ));
             }
         }
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            match get(name).as_deref() {
-                None | Some("grpc" | "http/protobuf") => {}
-                Some(other) => {
-                    return Err(format!(
-                        "{name}={other} is not known; known are grpc and http/protobuf"
-                    ));
-                }
-            }
-        }
+        check_exporter(&get)?;
         if endpoint.is_some_and(|endpoint| endpoint.starts_with("https:")) {
             return Err("the OTLP endpoint is https, which is not spoken here; name a collector \
                         nearby by http and let it send on with TLS"
@@ -111,6 +103,35 @@ impl Batch {
             timeout: millis("OTEL_BSP_EXPORT_TIMEOUT", 30_000)?,
         })
     }
+}
+
+/// What the exporter reads, each variable for all signals and for traces.
+fn check_exporter(get: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    for signal in ["", "TRACES_"] {
+        let name = |what: &str| format!("OTEL_EXPORTER_OTLP_{signal}{what}");
+        let known = |what: &str, known: &[&str]| match get(&name(what)) {
+            Some(other) if !known.contains(&other.as_str()) => {
+                let known = known.join(" and ");
+                Err(format!("{}={other} is not known; known are {known}", name(what)))
+            }
+            _ => Ok(()),
+        };
+        known("PROTOCOL", &["grpc", "http/protobuf"])?;
+        known("COMPRESSION", &["none"])?;
+        number(get, &name("TIMEOUT"), 0)?;
+        let headers = get(&name("HEADERS")).unwrap_or_default();
+        let named = |pair: &str| pair.split_once('=').is_some_and(|(n, _)| !n.trim().is_empty());
+        let bad = headers.split(',').position(|pair| !pair.trim().is_empty() && !named(pair));
+        if let Some(at) = bad {
+            // They hold credentials: no value is repeated.
+            return Err(format!(
+                "{} has an entry, number {}, that is not name=value; entries are separated by commas",
+                name("HEADERS"),
+                at + 1
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn propagates(list: Option<&str>) -> Result<bool, String> {
@@ -218,16 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn headers_and_timeouts_of_an_exporter_are_left_to_it() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi, x-tenant=a=b"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ] {
+            assert!(with_endpoint(&[(name, value)]).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_value_that_is_not_known_is_refused_by_name() {
         for (name, value) in [
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "thrift"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1s"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,secret"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "=secret"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
             ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-1"),
         ] {
-            assert!(with_endpoint(&[(name, value)]).unwrap_err().contains(name), "{name}");
+            let error = with_endpoint(&[(name, value)]).unwrap_err();
+            assert!(error.contains(name) && !error.contains("secret"), "{error}");
         }
     }
 }
