@@ -42,8 +42,6 @@ pub enum Reason {
     UpstreamProtocol,
     /// The endpoint did not answer in time.
     UpstreamTimeout,
-    /// A policy answered.
-    Policy,
     /// A policy failed; see [`penstock_filter_host::FilterFailure`].
     PolicyFailed(penstock_filter_host::FilterFailure),
     /// The client left before the answer was complete.
@@ -74,7 +72,6 @@ impl Reason {
             Reason::UpstreamReset => "upstream-reset",
             Reason::UpstreamProtocol => "upstream-protocol",
             Reason::UpstreamTimeout => "upstream-timeout",
-            Reason::Policy => "policy",
             Reason::PolicyFailed(failure) => failure.as_reason(),
             Reason::ClientGone => "client-gone",
             Reason::UpstreamBroken => "upstream-broken",
@@ -101,7 +98,6 @@ impl Reason {
                 StatusCode::BAD_GATEWAY
             }
             Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Reason::Policy => StatusCode::OK,
             Reason::PolicyFailed(failure) => {
                 StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
@@ -125,5 +121,46 @@ mod tests {
         ] {
             assert_eq!(reason.status().as_u16(), status, "{}", reason.as_str());
         }
+    }
+
+    #[test]
+    fn the_page_on_reasons_has_each_with_its_status() {
+        let own = [
+            Reason::BadRequest,
+            Reason::AmbiguousLength,
+            Reason::TransferCoding,
+            Reason::BadHost,
+            Reason::HeadersTooLarge,
+            Reason::BodyTooLarge,
+            Reason::BodyTimeout,
+            Reason::BodyAborted,
+            Reason::Connect,
+            Reason::NoRoute,
+            Reason::Misdirected,
+            Reason::NoBackend,
+            Reason::Configuration,
+            Reason::NoEndpoint,
+            Reason::UpstreamConnect,
+            Reason::UpstreamReset,
+            Reason::UpstreamProtocol,
+            Reason::UpstreamTimeout,
+            Reason::ClientGone,
+            Reason::UpstreamBroken,
+        ];
+        let policies = penstock_filter_host::FilterFailure::ALL.map(Reason::PolicyFailed);
+        let mut expected: Vec<_> = own
+            .into_iter()
+            .chain(policies)
+            .map(|reason| format!("| `{}` | {} |", reason.as_str(), reason.status().as_u16()))
+            .collect();
+        let page =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/reasons.md"));
+        let start = |line: &str| {
+            let end = line.match_indices('|').nth(2).map(|(at, _)| at)?;
+            line.starts_with("| `").then(|| line[..=end].to_owned())
+        };
+        let mut listed: Vec<_> = page.lines().filter_map(start).collect();
+        (expected.sort(), listed.sort());
+        assert_eq!(listed, expected);
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::time::{Duration, Instant};
-use support::{Gateway, backend::Echo, client::Connection};
+use support::{Gateway, backend::Echo, client::Connection, h2};
 
 fn limited(echo: &Echo, change: impl FnOnce(&mut penstock_config::Limits)) -> Gateway {
     Gateway::start(|config| {
@@ -76,6 +76,57 @@ fn fields_are_limited_in_number_and_size() {
     client.send(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000)));
     let status = client.answer().status;
     assert!([414, 431].contains(&status), "{status}");
+}
+
+#[test]
+fn fields_are_limited_in_number_and_size_over_http2() {
+    let echo = Echo::start("echo");
+    let gateway = limited(&echo, |limits| {
+        limits.max_headers = 10;
+        limits.max_header_bytes = 10_000;
+    });
+    h2::run(async {
+        let (sender, _) = h2::connect(gateway.address()).await;
+        let with = |count: usize, size: usize| {
+            let mut request = h2::request("http://a/");
+            for n in 0..count {
+                request = request.header(format!("x-{n}"), "x".repeat(size));
+            }
+            h2::send(&sender, request.body(h2::empty()).expect("a request"))
+        };
+        for (count, size, status) in [
+            (5, 1, 200),
+            (11, 1, 431),
+            (1, 9_000, 200),
+            (1, 10_001, 431),
+            (9, 2_000, 431),
+            (5, 1, 200),
+        ] {
+            let answer = with(count, size).await.expect("an answer, on the same connection");
+            assert_eq!(answer.status, status, "{count} fields of {size} bytes");
+        }
+    });
+}
+
+#[test]
+fn streams_are_limited_in_number() {
+    let echo = Echo::start("echo");
+    let gateway = limited(&echo, |limits| limits.max_concurrent_streams = 2);
+    h2::run(async {
+        let (sender, _) = h2::connect(gateway.address()).await;
+        // What SETTINGS says is known with the first answer.
+        assert_eq!(h2::get(&sender, "http://a/").await.status, 200);
+        let started = Instant::now();
+        let ask = |_| {
+            let request = h2::request("http://a/").header("x-wait-ms", "100");
+            h2::send(&sender, request.body(h2::empty()).expect("a request"))
+        };
+        for answer in futures_util::future::join_all((0..6).map(ask)).await {
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
+        let took = started.elapsed();
+        assert!(took > Duration::from_millis(290), "two at a time, not in {took:?}");
+    });
 }
 
 #[test]
