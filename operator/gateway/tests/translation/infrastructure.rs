@@ -9,7 +9,7 @@ use penstock_resources::{Kind as ObjectKind, Object};
 use std::collections::BTreeSet;
 
 /// Label of what is made for a Gateway.
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// A Gateway `default/{name}` with one listener on each port.
 pub(crate) fn gateway(name: &str, ports: &[u16], metadata: &str, spec: &str) -> String {
@@ -163,36 +163,6 @@ fn a_gateway_has_a_service_with_a_real_selector_beside_the_proxies() {
         assert_eq!(port.target_port, Some(IntOrString::Int(target)));
         let listener: &Listener = seen.listener_resource(&format!("default/gw/l{}", port.port));
         assert_eq!(listener.target_port, frontend.target_port);
-    }
-}
-
-#[test]
-fn names_of_services_are_labels_whatever_the_gateway_is_called() {
-    let long = "a.".repeat(90) + "z";
-    let world = bare(&[&gateway(&long, &[80], "", ""), &gateway("a.b", &[80], "", "")]);
-    let services = world.translate().translation.services;
-    assert_eq!(services.len(), 3);
-    for (name, service) in services {
-        assert!(name.name.len() <= 63 && !name.name.contains('.'), "{name}");
-        for value in service.metadata.labels.expect("labels").values() {
-            assert!(value.len() <= 63, "{value}");
-        }
-    }
-}
-
-#[test]
-fn a_name_is_cut_where_it_no_longer_fits_and_no_earlier() {
-    let names = ["a".repeat(63), "b".repeat(64), "c".repeat(200)];
-    let gateways = names.each_ref().map(|name| gateway(name, &[80], "", ""));
-    let world = bare(&gateways.each_ref().map(String::as_str));
-    let services = world.translate().translation.services;
-    let long = services.into_iter().filter(|(name, _)| !name.name.contains("-gw-"));
-    for (name, service) in long {
-        assert_eq!(name.name.len(), 63, "as much of it as fits: {name}");
-        let label = &service.metadata.labels.expect("labels")[GATEWAY_NAME];
-        assert_eq!(label.len(), 63);
-        let whole = *label == names[0];
-        assert_eq!(whole, label.starts_with('a'), "a label holds 63 characters: {label}");
     }
 }
 

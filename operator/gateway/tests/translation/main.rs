@@ -4,6 +4,7 @@
 mod backends;
 mod fixture;
 mod infrastructure;
+mod infrastructure_names;
 mod infrastructure_properties;
 mod last_good;
 mod listeners;

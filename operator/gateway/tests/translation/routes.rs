@@ -1,4 +1,5 @@
-//! Points 1 to 6, 12 to 14, 29 and 30: attachment, matches and native filters of HTTPRoutes.
+//! Points 1, 2, 3, 5, 12 to 14, 27, 29 and 30: attachment, matches and native filters of HTTPRoutes. What
+//! requests meet (4, 6, 21) is tested beside the tables of the proxy.
 
 use crate::fixture::{World, route, steps};
 use penstock_config::{HttpMatch, Key, Kind, PathEdit, PathMatch, Redirect, StepAction, ValueTest};
@@ -338,6 +339,22 @@ fn s7_30_each_parent_has_its_entry_and_one_that_stands_there_twice_has_one() {
             assert_eq!(invalid, "True UnsupportedValue", "{section} of {parents:?}");
         }
     }
+}
+
+/// ListenerSets are not served: a reference to one attaches nothing, and is nobody else's affair.
+#[test]
+fn s7_27_a_parent_ref_to_a_listener_set_is_judged_by_itself() {
+    let spec = route("r", "rules: [{}]")
+        .replace("{name: gw}", "{name: gw}, {name: set, kind: ListenerSet}");
+    let seen = World::new(&[&spec]).translate();
+    assert_eq!(seen.route("r", "Accepted"), "True Accepted");
+    assert_eq!(seen.route_parent("r", 1, "Accepted"), "False NoMatchingParent");
+    let attached: Vec<_> =
+        seen.only_rule().attachments.iter().map(|a| a.listener.clone()).collect();
+    assert_eq!(attached, ["default/gw/http"]);
+    let seen = World::new(&[&spec]).cluster().translate();
+    let parents = &seen.statuses.http_routes.values().next().expect("a status").parents;
+    assert_eq!(parents.len(), 1, "in a cluster another controller may serve it and says so");
 }
 
 #[test]
