@@ -14,6 +14,8 @@ from . import rig
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 HEADER = "x-bench"
+# How many WASM filters of Penstock a task calls for each request.
+POLICIES = {"wasm": 1, "ten": 10}
 
 
 def target_dir() -> pathlib.Path:
@@ -198,8 +200,8 @@ def penstock_objects(task: str, port: int, upstream: int, tls) -> list[dict]:
     if task == "edit":
         filters = [{"type": "RequestHeaderModifier",
                     "requestHeaderModifier": {"set": [{"name": HEADER, "value": "v"}]}}]
-    if task in ("wasm", "ten"):
-        for i in range(10 if task == "ten" else 1):
+    if task in POLICIES:
+        for i in range(POLICIES[task]):
             name = f"f{i}"
             objects.append({
                 "apiVersion": "penstock.dev/v1alpha1", "kind": "WasmFilter",
@@ -241,8 +243,11 @@ def _penstock(task, folder, upstream, tls, workers):
     if task == "lua":
         return None
     port = rig.free_port()
-    command = penstock_command(folder, task, port, upstream, tls, workers, rig.free_port())
-    return rig.Server("penstock", command, port)
+    admin = rig.free_port()
+    command = penstock_command(folder, task, port, upstream, tls, workers, admin)
+    server = rig.Server("penstock", command, port)
+    server.admin = admin
+    return server
 
 
 STARTERS = {"raw copy": _raw_copy, "penstock": _penstock, "nginx": _nginx, "haproxy": _haproxy,
