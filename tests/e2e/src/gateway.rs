@@ -26,6 +26,18 @@ impl Gateway {
     /// # Errors
     /// When the process cannot be started or is not ready within 30 seconds.
     pub fn start(files: &[(&str, &str)], arguments: &[&str]) -> Result<Self> {
+        Self::start_with(files, arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_with(
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content)?;
@@ -36,6 +48,7 @@ impl Gateway {
             .args(["run", "--admin", &admin.to_string(), "-f"])
             .arg(folder.path())
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout.reopen()?)
             .stderr(std::fs::File::create(folder.path().join("stderr.log"))?)
@@ -174,7 +187,7 @@ pub fn penstock() -> Result<PathBuf> {
 
 fn build_penstock() -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "-q", "-p", "penstock-cli", "--message-format", "json"])
+        .args(["build", "-q", "--bin", "penstock", "--message-format", "json"])
         .current_dir(repository())
         .output()?;
     if !output.status.success() {

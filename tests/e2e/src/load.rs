@@ -44,6 +44,10 @@ pub struct Tally {
     pub answered: usize,
     /// Everything else, resets included, in words.
     pub failures: Vec<String>,
+    /// Connections that ended between two requests though neither an answer nor GOAWAY had said so: no
+    /// request is lost by it, but one that had been on its way would have been. A gateway that ends has
+    /// no other way to close what is idle over HTTP/1.1.
+    pub cut: usize,
     /// Time from request to complete answer, sorted.
     pub latencies: Vec<Duration>,
 }
@@ -141,6 +145,7 @@ async fn run(control: Arc<Control>) -> Tally {
     while let Some(done) = tasks.join_next().await {
         let tally = done.unwrap_or_default();
         total.answered += tally.answered;
+        total.cut += tally.cut;
         total.failures.extend(tally.failures);
         total.latencies.extend(tally.latencies);
     }
@@ -167,14 +172,17 @@ async fn http1(control: Arc<Control>) -> Tally {
                 continue;
             }
         };
+        let (mut told, mut failed) = (false, false);
         while !control.stop.load(Relaxed) && sender.ready().await.is_ok() {
             let request = request(&control, &control.path);
-            let closes = exchange(&control, sender.try_send_request(request), &mut tally).await;
-            if closes {
+            let next = exchange(&control, sender.try_send_request(request), &mut tally).await;
+            (told, failed) = (matches!(next, Next::Told), matches!(next, Next::Failed));
+            if !matches!(next, Next::Goes) {
                 break;
             }
             tokio::time::sleep(control.shape.pause).await;
         }
+        tally.cut += usize::from(!told && !failed && !control.stop.load(Relaxed));
     }
     tally
 }
@@ -187,11 +195,10 @@ async fn http2(control: Arc<Control>) -> Tally {
             stream.set_nodelay(true)?;
             let (sender, connection) =
                 conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            tokio::task::spawn_local(connection);
-            anyhow::Ok(sender)
+            anyhow::Ok((sender, tokio::task::spawn_local(connection)))
         };
-        let sender = match sender.await {
-            Ok(sender) => sender,
+        let (sender, connection) = match sender.await {
+            Ok(connected) => connected,
             Err(error) => {
                 tally.failures.push(format!("connect: {error:#}"));
                 continue;
@@ -207,6 +214,10 @@ async fn http2(control: Arc<Control>) -> Tally {
             tally.failures.extend(part.failures);
             tally.latencies.extend(part.latencies);
         }
+        drop(sender);
+        let ended = timeout(PATIENCE, connection).await;
+        let cut = matches!(ended, Ok(Ok(Err(error))) if !was_not_processed(&error));
+        tally.cut += usize::from(cut && !control.stop.load(Relaxed));
     }
     tally
 }
@@ -249,9 +260,20 @@ fn was_not_processed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Waits for one answer and counts it; true when the connection is of no more use. A request that the
-/// connection or the server did not take is no answer and no failure.
-async fn exchange<F>(control: &Control, sent: F, tally: &mut Tally) -> bool
+/// What becomes of a connection after a request.
+enum Next {
+    /// It goes on.
+    Goes,
+    /// It ends, as the answer said.
+    Told,
+    /// It ended, and the request was not taken: no answer and no failure.
+    NotTaken,
+    /// It is not used again: the request failed.
+    Failed,
+}
+
+/// Waits for one answer and counts it.
+async fn exchange<F>(control: &Control, sent: F, tally: &mut Tally) -> Next
 where
     F: Future<Output = Result<hyper::Response<Incoming>, TrySendError<Request<Empty<Bytes>>>>>,
 {
@@ -280,16 +302,16 @@ where
     let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
     control.in_flight.fetch_sub(1, Relaxed);
     match outcome {
-        Ok(None) => true,
+        Ok(None) => Next::NotTaken,
         Ok(Some(closes)) => {
             tally.answered += 1;
             control.answered.fetch_add(1, Relaxed);
             tally.latencies.push(begin.elapsed());
-            closes
+            if closes { Next::Told } else { Next::Goes }
         }
         Err(failure) => {
             tally.failures.push(failure);
-            true
+            Next::Failed
         }
     }
 }

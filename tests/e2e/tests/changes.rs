@@ -139,6 +139,7 @@ fn a_thousand_changes_under_load_lose_no_request() -> Result<()> {
         tally.failures.len(),
         tally.failures.first()
     );
+    ensure!(tally.cut == 0, "{} connections were cut between two requests", tally.cut);
     ensure!(tally.answered > changes, "only {} requests were answered", tally.answered);
     ensure!(fewest >= 20, "a change met only {fewest} requests in flight");
     println!(

@@ -1,7 +1,9 @@
 //! The examples do what their pages say.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{filters_folder, penstock, repository};
+use penstock_e2e::{
+    Backend, Gateway, eventually, filters_folder, free_address, get_at, penstock, repository,
+};
 use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -28,10 +30,21 @@ fn make_certificates(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn penstock_on_example(command: &str, certificates: &Path) -> Result<Command> {
+/// The example with a backend of the test's: what it says of ports and paths holds elsewhere too.
+fn tls_example(backend: &Backend) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    let (built, port) = (filters_folder()?, backend.address.port().to_string());
+    for file in ["gateway.yaml", "routes.yaml", "filters.yaml"] {
+        let text = std::fs::read_to_string(repository().join("examples/tls").join(file))?;
+        let text = text.replace("../../filters/dist", &built.display().to_string());
+        std::fs::write(folder.path().join(file), text.replace("3000", &port))?;
+    }
+    Ok(folder)
+}
+
+fn penstock_on_example(command: &str, site: &Path, certificates: &Path) -> Result<Command> {
     let mut penstock = Command::new(penstock()?);
-    penstock.args([command, "-f"]).arg(repository().join("examples/tls"));
-    penstock.arg(certificates.join("certificates.yaml"));
+    penstock.args([command, "-f"]).arg(site).arg(certificates.join("certificates.yaml"));
     Ok(penstock)
 }
 
@@ -56,14 +69,15 @@ fn ask(folder: &Path, port: u16, name: &str, identity: Option<&str>) -> Result<O
 
 #[test]
 fn the_tls_example_is_accepted_and_lets_in_whom_its_page_says() -> Result<()> {
-    filters_folder()?;
+    let backend = Backend::start("shop", Duration::ZERO)?;
+    let site = tls_example(&backend)?;
     let folder = tempfile::tempdir()?;
     make_certificates(folder.path())?;
-    let checked = penstock_on_example("check", folder.path())?.output()?;
+    let checked = penstock_on_example("check", site.path(), folder.path())?.output()?;
     ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 
     let (port, offset) = free_port_above(TLS_PORT)?;
-    let mut gateway = penstock_on_example("run", folder.path())?;
+    let mut gateway = penstock_on_example("run", site.path(), folder.path())?;
     gateway.args(["--workers", "1", "--port-offset", &offset.to_string()]);
     let gateway = gateway.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let _gateway = Ended(gateway.spawn()?);
@@ -72,24 +86,117 @@ fn the_tls_example_is_accepted_and_lets_in_whom_its_page_says() -> Result<()> {
         ensure!(Instant::now() < end, "nobody listens on port {port}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // No backend is up: an answer of the gateway is the sign that one is let in.
-    for (name, identity, expected) in [
-        ("www.shop.example", None, "HTTP/1.1 50"),
-        ("www.shop.example", Some("other"), "HTTP/1.1 50"),
-        ("api.shop.example", None, "alert certificate required"),
-        ("api.shop.example", Some("other"), "alert access denied"),
-        ("api.shop.example", Some("client"), "HTTP/1.1 50"),
-    ] {
+    let expect = |name, identity, expected: &str| {
         let output = ask(folder.path(), port, name, identity)?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         ensure!(said.contains(expected), "{name} as {identity:?}: {said}");
+        Ok(())
+    };
+    // The backend repeats the fields that it gets.
+    let billing = "x-client: spiffe://shop.example/billing";
+    expect("www.shop.example", None, "HTTP/1.1 200")?;
+    expect("www.shop.example", Some("other"), "HTTP/1.1 200")?;
+    expect("api.shop.example", None, "alert certificate required")?;
+    expect("api.shop.example", Some("other"), "alert access denied")?;
+    expect("api.shop.example", Some("client"), billing)?;
+
+    // New authorities for both sides while it runs.
+    make_certificates(folder.path())?;
+    let patience = Duration::from_secs(20);
+    eventually("new handshakes see the new certificate", patience, || {
+        expect("api.shop.example", Some("client"), billing)
+    })
+}
+
+/// The example `ab-split` as its page describes it: who has chosen gets what they chose, anybody else
+/// always the same.
+#[test]
+fn the_a_b_split_sends_each_client_to_one_backend() -> Result<()> {
+    let (blue, green) =
+        (Backend::start("blue", Duration::ZERO)?, Backend::start("green", Duration::ZERO)?);
+    let address = free_address();
+    let service = |name: &str, backend: &Backend| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name} }}\n\
+             spec: {{ ports: [{{ name: http, port: 80 }}] }}\n---\n{}",
+            backend.endpoint_slice("default", name)
+        )
+    };
+    let site = format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: penstock }}
+spec: {{ controllerName: penstock.dev/gateway-controller }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge }}
+spec: {{ gatewayClassName: penstock, listeners: [{{ name: http, port: {}, protocol: HTTP }}] }}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: WasmFilter
+metadata: {{ name: split }}
+spec:
+  module: {{ file: {{ path: {} }} }}
+  config: {{ backends: [{{ name: blue, weight: 1 }}, {{ name: green, weight: 1 }}] }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: app }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules:
+  - filters:
+    - {{ type: ExtensionRef, extensionRef: {{ group: penstock.dev, kind: WasmFilter, name: split }} }}
+    backendRefs: [{{ name: blue, port: 80 }}, {{ name: green, port: 80 }}]
+---
+{}{}",
+        address.port(),
+        filters_folder()?.join("ab-split.wasm").display(),
+        service("blue", &blue),
+        service("green", &green)
+    );
+    let _gateway = Gateway::start(&[("site.yaml", &site)], &[])?;
+    let ask = |fields: &str| get_at(address, "shop.example", "/", fields).map(|answer| answer.body);
+    for chosen in ["blue", "green"] {
+        let cookie = format!("cookie: theme=dark; variant={chosen}\r\n");
+        ensure!(ask(&cookie)? == chosen, "who has chosen {chosen} gets it");
+    }
+    let assigned = ask("")?;
+    ensure!(["blue", "green"].contains(&assigned.as_str()), "{assigned}");
+    for fields in ["", "cookie: variant=red\r\n", "cookie: other=green\r\n"] {
+        for _ in 0..5 {
+            ensure!(ask(fields)? == assigned, "who has not chosen stays where they are: {fields}");
+        }
+    }
+    Ok(())
+}
+
+/// What the pages of the policies that come with Penstock show can be used as it stands.
+#[test]
+fn the_filters_of_the_reference_pages_are_accepted() -> Result<()> {
+    let built = filters_folder()?;
+    for page in ["header-rules", "path-rewrite", "tls-policy"] {
+        let text = std::fs::read_to_string(repository().join(format!("filters/{page}/README.md")))?;
+        let blocks: Vec<&str> = text.split("```yaml\n").skip(1).collect();
+        ensure!(!blocks.is_empty(), "{page} shows no filter");
+        for block in blocks {
+            let (example, _) = block.split_once("```").context("the block does not end")?;
+            let example = example.replace("filters/dist", &built.display().to_string());
+            let folder = tempfile::tempdir()?;
+            std::fs::write(folder.path().join("filter.yaml"), example)?;
+            let checked =
+                Command::new(penstock()?).args(["check", "-f"]).arg(folder.path()).output()?;
+            let said = String::from_utf8_lossy(&checked.stdout);
+            ensure!(checked.status.success() && said.contains("all accepted"), "{page}: {said}");
+        }
     }
     Ok(())
 }
 
 /// A free port, and how far it is above another.
 fn free_port_above(base: u16) -> Result<(u16, u16)> {
-    let port = penstock_e2e::free_address().port();
+    let port = free_address().port();
     Ok((port, port.checked_sub(base).context("the kernel chose a low port")?))
 }

@@ -160,6 +160,7 @@ fn a_refused_change_of_a_filter_costs_no_request_and_is_told() -> Result<()> {
 
     let tally = load.stop()?;
     ensure!(tally.failures.is_empty(), "{} failed: {:?}", tally.failures.len(), tally.failures[0]);
+    ensure!(tally.cut == 0, "{} connections were cut between two requests", tally.cut);
     ensure!(tally.answered > 20, "only {} requests were answered", tally.answered);
 
     // A grant is withdrawn: what has it does not serve on.
