@@ -160,7 +160,8 @@ mod tests {
             line.starts_with("| `").then(|| line[..=end].to_owned())
         };
         let mut listed: Vec<_> = page.lines().filter_map(start).collect();
-        (expected.sort(), listed.sort());
+        expected.sort();
+        listed.sort();
         assert_eq!(listed, expected);
     }
 }
