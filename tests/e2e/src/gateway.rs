@@ -159,6 +159,25 @@ fn signal(pid: u32, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A GatewayClass and a Gateway `edge` with one HTTP listener, for files that other objects follow in.
+pub fn edge_on(port: u16) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: penstock }}
+spec: {{ controllerName: penstock.dev/gateway-controller }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge }}
+spec:
+  gatewayClassName: penstock
+  listeners: [{{ name: http, port: {port}, protocol: HTTP }}]
+---
+"
+    )
+}
+
 /// An address on loopback that nobody listens on right now.
 pub fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], penstock_test_ports::free_port()))

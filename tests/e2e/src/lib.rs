@@ -16,7 +16,7 @@ mod vpc;
 
 pub use backend::Backend;
 pub use fleet::Pod;
-pub use gateway::{Gateway, filters_folder, free_address, guest, penstock, repository};
+pub use gateway::{Gateway, edge_on, filters_folder, free_address, guest, penstock, repository};
 pub use load::{Load, Shape, Tally};
 pub use otlp::Receiver;
 pub use request::{Answer, get, get_at, parse};

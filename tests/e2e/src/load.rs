@@ -46,7 +46,8 @@ pub struct Tally {
     pub failures: Vec<String>,
     /// Connections that ended between two requests though neither an answer nor GOAWAY had said so: no
     /// request is lost by it, but one that had been on its way would have been. A gateway that ends has
-    /// no other way to close what is idle over HTTP/1.1.
+    /// no other way to close what is idle over HTTP/1.1. Over HTTP/2 those that broke: an end without
+    /// GOAWAY looks like one with it here.
     pub cut: usize,
     /// Time from request to complete answer, sorted.
     pub latencies: Vec<Duration>,
@@ -313,5 +314,40 @@ where
             tally.failures.push(failure);
             Next::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    /// A server that closes each connection after one answer.
+    fn closes(says: &'static str) -> Result<Tally> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().take(100_000).flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{says}\r\n");
+            }
+        });
+        let shape = Shape { http1: 1, http2: 0, streams: 0, pause: Duration::from_millis(5) };
+        let load = Load::start(address, "a.example", "/", shape)?;
+        while load.answered() < 5 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        load.stop()
+    }
+
+    #[test]
+    fn a_connection_that_ends_without_a_word_is_counted_and_one_that_said_so_is_not() -> Result<()>
+    {
+        let tally = closes("")?;
+        assert!(tally.cut + tally.failures.len() >= 4, "{tally:?}");
+        assert!(tally.cut > 0, "{tally:?}");
+        let tally = closes("Connection: close\r\n")?;
+        assert_eq!((tally.cut, tally.failures.len()), (0, 0), "{tally:?}");
+        Ok(())
     }
 }

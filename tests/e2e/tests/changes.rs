@@ -2,7 +2,7 @@
 //! steady HTTP/1.1 and HTTP/2 load, and not one request fails.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Backend, Gateway, Load, Shape, filters_folder, free_address, get};
+use penstock_e2e::{Backend, Gateway, Load, Shape, edge_on, filters_folder, free_address, get};
 use std::{
     net::SocketAddr,
     path::Path,
@@ -30,20 +30,9 @@ struct Site<'a> {
 impl Site<'_> {
     fn manifest(&self) -> String {
         let Site { port, route, filter, module, backend } = self;
+        let edge = edge_on(*port);
         format!(
-            "apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: penstock }}
-spec: {{ controllerName: penstock.dev/gateway-controller }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: {port}, protocol: HTTP }}]
----
-apiVersion: penstock.dev/v1alpha1
+            "{edge}apiVersion: penstock.dev/v1alpha1
 kind: WasmFilter
 metadata: {{ name: stamp }}
 spec:

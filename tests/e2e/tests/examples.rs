@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use penstock_e2e::{
-    Backend, Gateway, eventually, filters_folder, free_address, get_at, penstock, repository,
+    Backend, Gateway, edge_on, eventually, filters_folder, free_address, get_at, penstock,
+    repository,
 };
 use std::{
     path::Path,
@@ -124,17 +125,7 @@ fn the_a_b_split_sends_each_client_to_one_backend() -> Result<()> {
         )
     };
     let site = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: penstock }}
-spec: {{ controllerName: penstock.dev/gateway-controller }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge }}
-spec: {{ gatewayClassName: penstock, listeners: [{{ name: http, port: {}, protocol: HTTP }}] }}
----
-apiVersion: penstock.dev/v1alpha1
+        "{}apiVersion: penstock.dev/v1alpha1
 kind: WasmFilter
 metadata: {{ name: split }}
 spec:
@@ -152,7 +143,7 @@ spec:
     backendRefs: [{{ name: blue, port: 80 }}, {{ name: green, port: 80 }}]
 ---
 {}{}",
-        address.port(),
+        edge_on(address.port()),
         filters_folder()?.join("ab-split.wasm").display(),
         service("blue", &blue),
         service("green", &green)

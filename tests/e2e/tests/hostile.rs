@@ -1,6 +1,7 @@
 //! Hostile policies cost nobody but those who use them: beside a route whose policies loop, eat
 //! memory, trap and recurse, another namespace's route answers every request, hardly later.
 
+use Beside::{Crimes, Harmless, Nothing};
 use anyhow::{Context as _, Result, ensure};
 use penstock_e2e::{
     Backend, Gateway, Load, Shape, filters_folder, free_address, get, get_at, guest,
@@ -32,7 +33,7 @@ const STRIKES: usize = 10;
 const REPEATS: &str = "PENSTOCK_HOSTILE_REPEATS";
 
 /// What every hundredth request is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     /// As the others.
     Nothing,
@@ -41,8 +42,6 @@ enum Beside {
     /// The other tenant's, and a crime.
     Crimes,
 }
-
-use Beside::{Crimes, Harmless, Nothing};
 
 struct Site<'a> {
     port: u16,

@@ -2,7 +2,7 @@
 //! request fails. The gateway is a process, its files are those of a user at work.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Backend, Gateway, Load, Shape, filters_folder, free_address, get};
+use penstock_e2e::{Backend, Gateway, Load, Shape, edge_on, filters_folder, free_address, get};
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -11,19 +11,7 @@ use std::{
 /// Everything but the filter.
 fn site(port: u16, backend: &Backend) -> String {
     format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: penstock }}
-spec: {{ controllerName: penstock.dev/gateway-controller }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge }}
-spec:
-  gatewayClassName: penstock
-  listeners: [{{ name: http, port: {port}, protocol: HTTP }}]
----
-apiVersion: gateway.networking.k8s.io/v1
+        "{}apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{ name: app }}
 spec:
@@ -40,6 +28,7 @@ metadata: {{ name: app, namespace: default }}
 spec: {{ ports: [{{ name: http, port: 80 }}] }}
 ---
 {}",
+        edge_on(port),
         backend.endpoint_slice("default", "app")
     )
 }

@@ -1,7 +1,9 @@
 //! What people on call see of `penstock run`: the access log and the traces of whole processes.
 
 use anyhow::{Context as _, Result, ensure};
-use penstock_e2e::{Backend, Gateway, Receiver, eventually, filters_folder, free_address, get_at};
+use penstock_e2e::{
+    Backend, Gateway, Receiver, edge_on, eventually, filters_folder, free_address, get_at,
+};
 use serde_json::Value;
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -16,17 +18,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 fn site(port: u16, backend: &Backend) -> Result<String> {
     let module = filters_folder()?.join("header-rules.wasm");
     Ok(format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: penstock }}
-spec: {{ controllerName: penstock.dev/gateway-controller }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge }}
-spec: {{ gatewayClassName: penstock, listeners: [{{ name: http, port: {port}, protocol: HTTP }}] }}
----
-apiVersion: penstock.dev/v1alpha1
+        "{}apiVersion: penstock.dev/v1alpha1
 kind: WasmFilter
 metadata: {{ name: greet }}
 spec:
@@ -50,6 +42,7 @@ metadata: {{ name: app }}
 spec: {{ ports: [{{ name: http, port: 80 }}] }}
 ---
 {}",
+        edge_on(port),
         module.display(),
         backend.endpoint_slice("default", "app")
     ))

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_and_timeouts_of_an_exporter_are_left_to_it() {
+    fn what_the_exporter_can_read_is_accepted() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi, x-tenant=a=b"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
